@@ -1,0 +1,1 @@
+"""Tables of mixed data: sources, splits, and the batches made of them."""

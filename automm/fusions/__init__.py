@@ -1,0 +1,1 @@
+"""Built-in fusions, one a file, reached through the registry alone."""

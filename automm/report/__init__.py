@@ -1,0 +1,1 @@
+"""The run's HTML page and the live panel."""

@@ -1,0 +1,1 @@
+"""Serving: bundles, preprocessing and prediction on numpy and ONNX Runtime, without torch."""

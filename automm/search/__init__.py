@@ -1,0 +1,1 @@
+"""The loop, the study, pruning, strategies and executors."""

@@ -1,0 +1,1 @@
+"""Built-in executors, one a file, reached through the registry alone."""

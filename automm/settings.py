@@ -1,0 +1,83 @@
+"""One run's settings, frozen and checked; knows no Hydra. `config.py` makes them from YAML, `AutoTrainer` from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from automm.space import Space
+
+OnError = Literal["fail", "skip"]
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """A component by name, with its options."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How candidates are proposed, judged and stopped."""
+
+    strategy: ComponentSettings
+    executor: ComponentSettings
+    trials: int  # candidates asked for, the defaults (trial 0) included
+    timeout: float | None  # seconds of wall time for the search alone; None = no limit
+    min_epochs: int  # the first rung of successive halving
+    max_epochs: int  # the last rung; a candidate is compared with others at equal rungs only
+    eta: int  # one in `eta` candidates goes on to the next rung, which is `eta` times as long
+    max_gflop: float | None  # hard constraint, deterministic: forward GFLOP of one training row; None = no limit
+    keep_checkpoints: int  # the best k trials keep theirs once the search ends
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What is the same for every candidate."""
+
+    epochs: int  # the refit's budget, also the horizon of every schedule
+    patience: int | None  # epochs without a better validation goal before training stops; None = never
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    threads: int | None  # torch's intra-op threads; None = one per physical core
+
+
+@dataclass(frozen=True)
+class BaselineSettings:
+    """What is fitted beside the winner. majority always is."""
+
+    unimodal: bool  # each modality alone
+    defaults: bool  # the unsearched configuration at the refit's budget
+    unimodal_epochs: int
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """The bundle."""
+
+    enabled: bool
+    opset: int
+    tolerance: float  # the largest |torch - ONNX Runtime| of a score that passes as the same function
+    golden: int  # raw rows stored with their expected outputs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs."""
+
+    task: ComponentSettings
+    data: ComponentSettings
+    space: Space  # every path a Candidate decides: encoder.*, fusion.*, training.*
+    search: SearchSettings
+    training: TrainingSettings
+    baselines: BaselineSettings
+    export: ExportSettings
+    seed: int
+    run_dir: Path
+    cache_dir: Path
+    debug: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration, as written to config.yaml

@@ -1,0 +1,1 @@
+"""Built-in tasks, one a file, reached through the registry alone."""

@@ -1,0 +1,62 @@
+"""What a task is: targets, a head per stream, a loss, metrics, a goal, and how a score becomes an answer.
+
+Shape legend: B rows, C outputs (classes), D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from automm.types import Goal, Table
+
+
+class Task:
+    """Base of every task. Built from keyword options, then `fit` on the training table learns the label set."""
+
+    API: ClassVar[int] = 1
+    goal: Goal
+    labels: tuple[str, ...]  # what each of the C outputs means; set by fit
+
+    def fit(self, train: Table) -> None:
+        """Learn the label set from the training table's targets.
+
+        Raises:
+            DataError: the targets cannot be learnt (none, one class only).
+        """
+        raise NotImplementedError
+
+    def targets(self, table: Table) -> dict[str, np.ndarray]:
+        """The arrays `loss` needs, each with a leading row axis; a target unseen in training scores as wrong."""
+        raise NotImplementedError
+
+    def head(self, width: int, *, hidden: int, dropout: float) -> nn.Module:
+        """A module [B, width] -> logits [B, C]; `hidden` 0 is a linear head."""
+        raise NotImplementedError
+
+    def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
+        """The scalar training loss."""
+        raise NotImplementedError
+
+    def probabilities(self, logits_BC: Tensor) -> Tensor:
+        """Logits -> scores a user reads, [B, C]; part of the exported graph."""
+        raise NotImplementedError
+
+    def metrics(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
+        """Every metric by name, `loss` (plain negative log-likelihood or squared error) and `<metric>/<group>` too."""
+        raise NotImplementedError
+
+    def decode(self, scores_C: np.ndarray) -> Any:
+        """The answer for one row's scores; plain JSON."""
+        return self.labels[int(scores_C.argmax())]
+
+    def majority(self, train: Table, rows: int) -> np.ndarray:
+        """The scores [rows, C] of the baseline that knows the training targets' distribution alone."""
+        raise NotImplementedError
+
+    def answers(self, predictions: Sequence[Any], table: Table) -> list[dict[str, Any]]:
+        """Predictions in the task's result format."""
+        return [{"id": i, "prediction": p} for i, p in zip(table.ids, predictions, strict=True)]

@@ -1,0 +1,1 @@
+"""Contract tests for components, ours and third parties' alike."""

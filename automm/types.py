@@ -1,0 +1,157 @@
+"""The nouns that pass between rooms: plain data, importable without torch.
+
+Shape legend: B rows of a batch, U distinct items among them, N tokens, D width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Modality = Literal["image", "text", "numeric", "categorical", "audio"]
+Role = Literal["input", "target", "id", "group"]
+Direction = Literal["maximize", "minimize"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One column of a table."""
+
+    name: str
+    modality: Modality
+    role: Role = "input"
+    reason: str = ""  # why modality and role were inferred so; empty when given
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, in order."""
+
+    fields: tuple[FieldSpec, ...]
+
+    @property
+    def inputs(self) -> tuple[FieldSpec, ...]:
+        """The fields a model reads."""
+        return tuple(f for f in self.fields if f.role == "input")
+
+    def __getitem__(self, name: str) -> FieldSpec:
+        for spec in self.fields:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A dictionary-encoded column: row i holds `values[index[i]]`; a missing cell has index -1.
+
+    `values` are raw and distinct (an image path, bytes or uint8 HWC array; a string; a number), so that whatever is
+    done per value (decode, tokenise, encode) is done once however many rows share it.
+    """
+
+    values: Sequence[Any]
+    index: np.ndarray  # int64 [rows]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, row: int) -> Any:
+        at = int(self.index[row])
+        return None if at < 0 else self.values[at]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split: a column for each input field, raw targets, and what metrics and reports need to know of a row."""
+
+    schema: Schema
+    columns: Mapping[str, Column]
+    targets: Sequence[Any]  # one a row; what the Task makes of it is the Task's business
+    ids: Sequence[Any]  # one a row: what the row is called in results
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)  # str arrays [rows]: subsets metrics are split by
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def row(self, at: int) -> dict[str, Any]:
+        """The raw inputs of one row, as a Predictor takes them."""
+        return {name: column[at] for name, column in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a data source gives. `test` is read once, at the end of a run."""
+
+    train: Table
+    valid: Table
+    test: Table | None = None
+
+
+class Features(NamedTuple):
+    """What an encoder returns for U items; the same after expansion to B rows.
+
+    `tokens_BND` float, `mask_BN` bool (True = valid), `pooled_BD` float.
+    """
+
+    tokens_BND: Tensor
+    mask_BN: Tensor
+    pooled_BD: Tensor
+
+
+class Stream(NamedTuple):
+    """One output of a fusion: a vector a row and, where a fusion has several streams, the weight of its logits."""
+
+    pooled_BD: Tensor
+    weight_B: Tensor | None = None  # [B] or [1]; None = 1
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What an encoder will return for a field, known without a forward pass."""
+
+    field: str
+    modality: Modality
+    width: int
+    tokens: int  # the largest token count; 1 when the encoder only pools
+    has_tokens: bool  # False: the single token is the pooled vector, relations over it mean nothing
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a signature, without its batch axis. A dimension is a number, or a name when it is dynamic."""
+
+    dtype: str  # numpy's name
+    shape: tuple[int | str, ...]
+
+
+@dataclass
+class Batch:
+    """One step's tensors.
+
+    `inputs[field]` holds the preprocessed tensors of the U distinct items of that field, `rows[field]` (int64 [B]) says
+    which item a row takes, `present[field]` (bool [B]) whether the row has one at all (an absent row points at item 0).
+    """
+
+    inputs: dict[str, dict[str, Tensor]]
+    rows: dict[str, Tensor]
+    present: dict[str, Tensor]
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # row numbers in the Table
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search drives at: a validation metric and which way is better."""
+
+    metric: str
+    direction: Direction

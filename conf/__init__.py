@@ -1,0 +1,1 @@
+"""Configuration groups, installed as automm.conf."""
