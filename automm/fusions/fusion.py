@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from automm.space import Space
 from automm.types import Features, FeatureSpec, Stream
@@ -24,6 +24,9 @@ class Fusion(nn.Module):
 
     API: ClassVar[int] = 1
     SPACE: ClassVar[Space] = Space()
+    TOKENS: ClassVar[bool] = (
+        True  # False: `forward` reads `pooled_BD` alone, so that tokens need not be expanded or cached
+    )
 
     widths: tuple[int, ...]  # the width of each stream `forward` returns; set by __init__
 
@@ -36,6 +39,23 @@ class Fusion(nn.Module):
         """Per-field work over U distinct items; what it returns is expanded to B rows and given to `forward`."""
         return features
 
+    def fuse(self, features: Mapping[str, Features], rows: Mapping[str, Tensor]) -> tuple[Stream, ...]:
+        """Prepared features of U items by field and the item each row takes (int64 [B]) -> streams of B rows.
+
+        Expands and calls `forward`. A fusion whose rows can share work (the questions of one image read the same keys)
+        overrides this as well; both ways must give the same numbers, for only `forward` is exported.
+        """
+        streams: tuple[Stream, ...] = self({f: expand(features[f], rows[f], self.TOKENS) for f in features})
+        return streams
+
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """Prepared features of B rows by field -> streams, one per entry of `widths`."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
+
+
+def expand(features: Features, rows_B: Tensor, tokens: bool = True) -> Features:
+    """Features of U items -> of the B rows that take them. Without `tokens`, the pooled vector is the only token."""
+    pooled_BD = features.pooled_BD.index_select(0, rows_B)
+    if not tokens:
+        return Features(pooled_BD[:, None], pooled_BD.new_ones(len(pooled_BD), 1).bool(), pooled_BD)
+    return Features(features.tokens_BND.index_select(0, rows_B), features.mask_BN.index_select(0, rows_B), pooled_BD)

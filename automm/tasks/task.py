@@ -33,6 +33,10 @@ class Task:
         """The arrays `loss` needs, each with a leading row axis; a target unseen in training scores as wrong."""
         raise NotImplementedError
 
+    def perfect(self, table: Table) -> np.ndarray:
+        """The scores [rows, C] float32 a perfect model gives; what closed forms regress on. All zero: unseen target."""
+        raise NotImplementedError(f"{type(self).__name__} states no perfect scores; closed forms need them")
+
     def head(self, width: int, *, hidden: int, dropout: float) -> nn.Module:
         """A module [B, width] -> logits [B, C]; `hidden` 0 is a linear head."""
         raise NotImplementedError
