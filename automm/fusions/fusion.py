@@ -24,9 +24,7 @@ class Fusion(nn.Module):
 
     API: ClassVar[int] = 1
     SPACE: ClassVar[Space] = Space()
-    TOKENS: ClassVar[bool] = (
-        True  # False: `forward` reads `pooled_BD` alone, so that tokens need not be expanded or cached
-    )
+    TOKENS: ClassVar[bool] = True  # False: `forward` reads `pooled_BD` alone, tokens need not be expanded
 
     widths: tuple[int, ...]  # the width of each stream `forward` returns; set by __init__
 
