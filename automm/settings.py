@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from automm.space import Space
+from automm.types import Direction
 
 OnError = Literal["fail", "skip"]
 
@@ -33,6 +34,8 @@ class SearchSettings:
     eta: int  # one in `eta` candidates goes on to the next rung, which is `eta` times as long
     max_gflop: float | None  # hard constraint, deterministic: forward GFLOP of one training row; None = no limit
     keep_checkpoints: int  # the best k trials keep theirs once the search ends
+    objective: str | None = None  # a validation metric; None = the task's own goal
+    direction: Direction | None = None  # None = what the task says, or what the metric's name says (loss: minimize)
 
 
 @dataclass(frozen=True)
