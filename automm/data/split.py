@@ -1,0 +1,118 @@
+"""Splitting a table in two: seeded, stratified or grouped, and without leakage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from automm.errors import DataError
+from automm.types import Column, Table
+
+
+def split_rows(
+    rows: int,
+    *,
+    fraction: float,
+    seed: int,
+    groups: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the larger and of the smaller part, both ascending; the smaller holds about `fraction` of them.
+
+    Rows of one group (an array [rows] of anything that sorts) stay on one side. With `strata` (likewise) each stratum
+    is shared out in the same proportion, as far as the groups allow; those too small for that are shared out together.
+
+    Raises:
+        DataError: one side would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"a split needs a fraction between 0 and 1, not {fraction}")
+    group = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    stratum = np.zeros(rows, np.int64) if strata is None else _strata(strata, fraction)
+    members = _members(group)
+    wanted = np.bincount(stratum) * fraction
+    small = np.zeros(rows, bool)
+    for each in np.random.default_rng(seed).permutation(len(members)):
+        counts = Counter(stratum[members[each]].tolist())
+        if sum(abs(wanted[s] - n) - abs(wanted[s]) for s, n in counts.items()) < 0:
+            small[members[each]] = True
+            for s, n in counts.items():
+                wanted[s] -= n
+    if not small.any() or small.all():
+        raise DataError(
+            f"{rows} rows in {len(members)} groups cannot be split so that {fraction:.0%} of them are for validation. "
+            "Next: give more rows, another fraction, or a validation set of its own."
+        )
+    return np.flatnonzero(~small), np.flatnonzero(small)
+
+
+def linked(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """A group number a row, int64 [rows]: rows that share a value of any key (int [rows], negative = none) are in one.
+
+    Two images in a row link it to the rows that show either.
+    """
+    label = np.arange(len(keys[0]), dtype=np.int64)
+    while True:
+        before = label
+        for key in keys:
+            known = key >= 0
+            lowest = np.full(int(key.max(initial=-1)) + 1, len(key), np.int64)
+            np.minimum.at(lowest, key[known], label[known])
+            label = label.copy()
+            label[known] = lowest[key[known]]
+        if np.array_equal(before, label):
+            return label
+
+
+def same_inputs(columns: Sequence[Column]) -> np.ndarray:
+    """A number a row, int64 [rows], equal where all of its input cells are."""
+    cells = np.stack([column.index for column in columns], axis=1)
+    return np.asarray(np.unique(cells, axis=0, return_inverse=True)[1], np.int64).reshape(-1)
+
+
+def take(table: Table, rows: np.ndarray) -> Table:
+    """The given rows as a table; its columns hold only the values that are used."""
+    return Table(
+        schema=table.schema,
+        columns={name: _take_column(column, rows) for name, column in table.columns.items()},
+        targets=[table.targets[i] for i in rows],
+        ids=[table.ids[i] for i in rows],
+        groups={name: values[rows] for name, values in table.groups.items()},
+    )
+
+
+def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[str, str], what: str) -> None:
+    """Raise unless no value of `first` is in `second`.
+
+    Raises:
+        DataError: leakage; the message counts the shared values and shows three.
+    """
+    shared = sorted(map(str, set(first) & set(second)))
+    if shared:
+        raise DataError(
+            f"the {names[0]} and {names[1]} sets share {len(shared)} {what}(s), such as {', '.join(shared[:3])}: "
+            "what is measured would be memory, not learning. Next: remove them from one of the two."
+        )
+
+
+def _strata(values: np.ndarray, fraction: float) -> np.ndarray:
+    """Numbers from 1 for the strata that can give a row, 0 for all the others."""
+    stratum = np.unique(values, return_inverse=True)[1].reshape(-1) + 1
+    return np.where(np.bincount(stratum)[stratum] * fraction >= 0.5, stratum, 0)
+
+
+def _members(group: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def _take_column(column: Column, rows: np.ndarray) -> Column:
+    index = column.index[rows]
+    used, inverse = np.unique(index[index >= 0], return_inverse=True)
+    new = np.full(len(rows), -1, np.int64)
+    new[index >= 0] = inverse
+    values: Any = column.values
+    return Column(values[used] if isinstance(values, np.ndarray) else [values[i] for i in used], new)
