@@ -29,6 +29,14 @@ class Task:
         """
         raise NotImplementedError
 
+    def state(self) -> dict[str, Any]:
+        """What `fit` learnt, as plain JSON; a saved model needs it beside the task's options."""
+        return {"labels": list(self.labels)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`, instead of `fit`."""
+        self.labels = tuple(state["labels"])
+
     def targets(self, table: Table) -> dict[str, np.ndarray]:
         """The arrays `loss` needs, each with a leading row axis; a target unseen in training scores as wrong."""
         raise NotImplementedError
