@@ -32,7 +32,7 @@ REQUIRED = inspect.Parameter.empty
 _EXTRA_OF = {
     "torch": "train", "torchvision": "train", "timm": "train", "transformers": "train", "open_clip": "train",
     "nevergrad": "train", "lightning_fabric": "train", "sqlalchemy": "train", "safetensors": "train",
-    "sklearn": "train", "ray": "ray", "torchaudio": "audio",
+    "sklearn": "train", "pyarrow": "train", "ray": "ray", "torchaudio": "audio",
 }  # fmt: skip
 
 Health = Literal["ready", "needs an extra", "broken", "API too old", "conflict"]

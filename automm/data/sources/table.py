@@ -1,0 +1,185 @@
+"""A plain table: one row an example, one column a field."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from automm.data.image_files import broken_images, check_mode
+from automm.data.json_records import need_path
+from automm.data.problems import Problems, check_on_error
+from automm.data.schema import infer, infer_inputs
+from automm.data.source import Source
+from automm.data.split import check_disjoint, linked, same_inputs, split_rows, take
+from automm.data.table_files import Cells, read_cells
+from automm.errors import DataError, OutOfRange, near_miss
+from automm.types import Column, FieldSpec, Schema, Splits, Table
+
+log = logging.getLogger(__name__)
+
+
+class TableSource(Source):
+    """Rows of a .csv, .tsv, .parquet or .jsonl file.
+
+    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), other
+    strings are text, or a category where few of them are repeated often. Numbers and categories have no encoder yet
+    and must be left out or declared as text. A missing cell is a missing modality; a row without a target cannot be
+    used, nor one whose image cannot be read.
+
+    Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
+    group, an image or all of their inputs stay on one side. Where files are given, sharing a group or an image with
+    another is an error; rows alike in all inputs are logged.
+
+    Args:
+        path: the table to train on.
+        target: the column to predict.
+        valid: a table of its own for validation; null = a part of `path`.
+        test: a table of its own for the test; null = a part of `path`. Without the target column nothing is measured.
+        columns: modality by column, where the inferred one is wrong.
+        drop: columns to leave out.
+        group: a column whose rows belong together, such as a patient; it is no input.
+        id: a column that names the rows in results; it is no input. null = the row's number in its file.
+        valid_fraction: share of the rows left after the test that validate, where `valid` is null.
+        test_fraction: share of the rows that test, where `test` is null; 0 = no test.
+        on_error: `fail` or `skip`: what a row does that cannot be used.
+        check_images: `decode` reads every image to its end, `header` opens it only.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        target: str | None = None,
+        valid: str | None = None,
+        test: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        drop: Sequence[str] = (),
+        group: str | None = None,
+        id: str | None = None,
+        valid_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        on_error: str = "fail",
+        check_images: str = "decode",
+    ) -> None:
+        if not 0 < valid_fraction < 1 or not 0 <= test_fraction < 1:
+            raise OutOfRange(
+                f"data.valid_fraction={valid_fraction}, data.test_fraction={test_fraction}: shares lie between 0 and 1"
+            )
+        self.paths = {"train": path, "valid": valid, "test": test}
+        self.target, self.group, self.id = target or "", group, id
+        self.columns = dict(columns or {})
+        self.drop = tuple(drop)
+        self.valid_fraction, self.test_fraction = valid_fraction, test_fraction
+        self.on_error = check_on_error(on_error)
+        self.check_images = check_mode(check_images)
+
+    def load(self, seed: int, cache_dir: Path) -> Splits:
+        """The tables; every path is checked before any file is read."""
+        keys = {"train": "data.path", "valid": "data.valid", "test": "data.test"}
+        paths = {s: need_path(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
+        cells = {split: read_cells(path) for split, path in paths.items()}
+        schema = self._schema(cells["train"], paths["train"])
+        tables: dict[str, Table] = {}
+        groups: dict[str, list[Any] | None] = {}
+        for split, path in paths.items():
+            tables[split], groups[split] = self._table(cells[split], path, schema, split == "test")
+        if "test" not in tables and self.test_fraction > 0:
+            self._draw("test", self.test_fraction, seed, tables, groups)
+        if "valid" not in tables:
+            self._draw("valid", self.valid_fraction, seed, tables, groups)
+        _check_leaks(tables, groups, self.group)
+        return Splits(tables["train"], tables["valid"], tables.get("test"))
+
+    def _schema(self, cells: Cells, path: Path) -> Schema:
+        if not self.target:
+            raise DataError(f"data.target is not set. Next: name one of the columns of {path}: {', '.join(cells)}.")
+        special = {"data.target": self.target, "data.group": self.group, "data.id": self.id}
+        named = [(key, name) for key, name in special.items() if name] + [("data.drop", name) for name in self.drop]
+        for key, name in named:
+            if name not in cells:
+                raise DataError(f"{key}={name}: {path} has no such column. {near_miss(name, cells)}")
+        inputs = infer_inputs({n: c for n, c in cells.items() if n not in {name for _, name in named}}, self.columns)
+        for field in inputs:
+            log.info("column %r is read as %s: %s", field.name, field.modality, field.reason or "as data.columns says")
+        return Schema((*inputs, infer(self.target, cells[self.target], "target")))
+
+    def _table(self, cells: Cells, path: Path, schema: Schema, is_test: bool) -> tuple[Table, list[Any] | None]:
+        """The usable rows of one file, and the group of each."""
+        wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
+        labelled = self.target in cells
+        for name in wanted if is_test and not labelled else [*wanted, self.target]:
+            if name not in cells:
+                raise DataError(f"{path} lacks the column {name!r} of {self.paths['train']}. {near_miss(name, cells)}")
+        rows = len(next(iter(cells.values())))
+        columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
+        targets = cells[self.target] if labelled else [None] * rows
+        problems = Problems(str(path), self.on_error)
+        broken = self._broken(schema, columns)
+        usable = []
+        for row in range(rows):
+            problem = "it has no target" if labelled and targets[row] is None else ""
+            problem = problem or next((broken[c] for cells in columns.values() if (c := cells[row]) in broken), "")
+            if problem:
+                problems.add(f"{path}, row {row + 1}: {problem}.")
+            else:
+                usable.append(row)
+        problems.close(rows)
+        names = cells[self.id] if self.id in cells else list(range(rows))
+        whole = Table(schema, {name: _column(c) for name, c in columns.items()}, targets, names)
+        groups = [cells[self.group][row] for row in usable] if self.group else None
+        return (whole if len(usable) == rows else take(whole, np.array(usable))), groups
+
+    def _broken(self, schema: Schema, columns: Mapping[str, list[Any]]) -> dict[Any, str]:
+        """What is wrong with each image file that cannot be read."""
+        images = {c for f in schema.inputs if f.modality == "image" for c in columns[f.name] if c is not None}
+        return {str(p): problem for p, problem in broken_images(sorted(map(Path, images)), self.check_images).items()}
+
+    def _draw(
+        self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]
+    ) -> None:
+        """Move rows out of the training table into one of their own."""
+        train, group = tables["train"], groups["train"]
+        keys = [same_inputs(list(train.columns.values()))]
+        keys += [train.columns[field.name].index for field in train.schema.inputs if field.modality == "image"]
+        keys += [] if group is None else [_column(group).index]
+        strata = None if any(isinstance(t, float) for t in train.targets) else np.array(list(map(str, train.targets)))
+        parts = split_rows(len(train), fraction=fraction, seed=seed, groups=linked(keys), strata=strata)
+        for split, rows in zip(("train", name), parts, strict=True):
+            tables[split] = take(train, rows)
+            groups[split] = None if group is None else [group[row] for row in rows]
+
+
+def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
+    """Cells as raw values: an image's path is made absolute, a text's cell a string."""
+    if field.modality == "image":
+        return [None if cell is None else str(path.parent / str(cell)) for cell in cells]
+    return [None if cell is None else str(cell) for cell in cells]
+
+
+def _column(cells: Sequence[Any]) -> Column:
+    numbers: dict[Any, int] = {}
+    index = [-1 if cell is None else numbers.setdefault(cell, len(numbers)) for cell in cells]
+    return Column(list(numbers), np.array(index, np.int64))
+
+
+def _check_leaks(tables: Mapping[str, Table], groups: Mapping[str, list[Any] | None], group: str | None) -> None:
+    names = {"train": "train", "valid": "validation", "test": "test"}
+    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        if other not in tables:
+            continue
+        pair = names[one], names[other]
+        mine, theirs = groups[one], groups[other]
+        if mine is not None and theirs is not None:
+            known = [{g for g in each if g is not None} for each in (mine, theirs)]
+            check_disjoint(list(known[0]), list(known[1]), names=pair, what=f"value of {group!r}")
+        for field in tables[one].schema.inputs:
+            if field.modality == "image":
+                shown = [tables[split].columns[field.name].values for split in (one, other)]
+                check_disjoint(*shown, names=pair, what=f"{field.name!r} image")
+        alike = [{tuple(table.row(i).values()) for i in range(len(table))} for table in (tables[one], tables[other])]
+        if alike[0] & alike[1]:
+            log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))
