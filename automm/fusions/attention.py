@@ -1,0 +1,132 @@
+"""Pre-norm attention blocks whose keys and values can be made ahead of time, once per distinct item.
+
+Shape legend: B rows (or items), N queries, M keys, D width, H heads. Masks are True where valid, and every row of a
+mask has at least one valid key: a softmax over nothing is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automm.errors import OutOfRange
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, dropout, Linear: [..., D] -> [..., D]."""
+
+    def __init__(self, dim: int, *, expansion: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(dim, expansion * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * dim, dim)
+        )
+
+
+class Keys(nn.Sequential):
+    """A context's keys and values for `layers` readers, packed: [B, M, D] -> [B, M, layers * 2D].
+
+    They are apart from the queries because a context that its readers do not change is projected once, however many
+    rows read it; `layer_share` says where one reader's lie.
+    """
+
+    def __init__(self, dim: int, *, layers: int = 1) -> None:
+        super().__init__(nn.LayerNorm(dim), scaled_linear(dim, layers * 2 * dim))
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762) over ready keys and values.
+
+    Raises:
+        OutOfRange: `dim` is not a multiple of `heads`.
+    """
+
+    def __init__(self, dim: int, *, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise OutOfRange(
+                f"attention of width {dim} cannot be split into {heads} heads. Next: a width that is a multiple."
+            )
+        self.heads = heads
+        self.query = scaled_linear(dim, dim)
+        self.out = scaled_linear(dim, dim)
+
+    def forward(self, query_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
+        """What each query read from keys and values [B, M, 2D], [B, N, D]."""
+        key_BMD, value_BMD = keys_BMP.chunk(2, dim=-1)
+        read_BHNd = F.scaled_dot_product_attention(
+            self._split(self.query(query_BND)),
+            self._split(key_BMD),
+            self._split(value_BMD),
+            attn_mask=mask_BM[:, None, None, :],
+        )
+        out_BND: Tensor = self.out(read_BHNd.transpose(1, 2).flatten(2))
+        return out_BND
+
+    def _split(self, x_BND: Tensor) -> Tensor:
+        split_BHNd: Tensor = x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return split_BHNd
+
+
+class ReadBlock(nn.Module):
+    """A pre-norm block that reads a context: x + attention(norm x, keys), then x + feed-forward(norm x)."""
+
+    def __init__(self, dim: int, *, heads: int, dropout: float, expansion: int = 2) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads=heads)
+        self.feed_norm = nn.LayerNorm(dim)
+        self.feed = FeedForward(dim, expansion=expansion, dropout=dropout)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
+        """Queries [B, N, D] and a context's keys and values [B, M, 2D] -> [B, N, D]."""
+        x_BND = x_BND + self.drop(self.attention(self.norm(x_BND), keys_BMP, mask_BM))
+        x_BND = x_BND + self.drop(self.feed(self.feed_norm(x_BND)))
+        return x_BND
+
+
+class SelfBlock(ReadBlock):
+    """A pre-norm transformer block: a `ReadBlock` whose context is its own input."""
+
+    def __init__(self, dim: int, *, heads: int, dropout: float, expansion: int = 2) -> None:
+        super().__init__(dim, heads=heads, dropout=dropout, expansion=expansion)
+        self.keys = scaled_linear(dim, 2 * dim)
+
+    def forward(  # type: ignore[override]
+        self, x_BND: Tensor, mask_BN: Tensor, *, first: int | None = None
+    ) -> Tensor:
+        """[B, N, D] -> [B, N, D]; with `first`, only the first so many tokens ask, and only they are returned."""
+        return super().forward(x_BND[:, :first], self.keys(self.norm(x_BND)), mask_BN)
+
+
+def scaled_linear(width: int, out: int) -> nn.Linear:
+    """A linear layer whose outputs have unit variance for unit inputs, whatever is packed side by side in `out`."""
+    linear = nn.Linear(width, out)
+    bound = math.sqrt(3 / width)
+    nn.init.uniform_(linear.weight, -bound, bound)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def layer_share(layer: int, dim: int) -> slice:
+    """Where one reader's keys and values lie in packed ones: [B, M, layers * 2D] -> [B, M, 2D]."""
+    return slice(layer * 2 * dim, (layer + 1) * 2 * dim)
+
+
+def with_summary(summary_BD: Tensor, tokens_BND: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """A vector put before its tokens as one more, always valid token: ([B, 1+N, D], [B, 1+N])."""
+    x_BND = torch.cat([summary_BD[:, None], tokens_BND], dim=1)
+    return x_BND, torch.cat([torch.ones_like(mask_BN[:, :1]), mask_BN], dim=1)
+
+
+def masked_mean(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+    """The mean over valid tokens, [B, D]."""
+    valid_BN1 = mask_BN[..., None].to(x_BND.dtype)
+    return (x_BND * valid_BN1).sum(1) / valid_BN1.sum(1)
+
+
+def masked_max(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+    """The maximum over valid tokens, [B, D]."""
+    return x_BND.masked_fill(~mask_BN[..., None], -math.inf).amax(1)

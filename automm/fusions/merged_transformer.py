@@ -1,0 +1,85 @@
+"""One-stream transformer.
+
+Shape legend: B rows, U distinct items, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from automm.fusions.attention import SelfBlock, with_summary
+from automm.fusions.fusion import Fusion
+from automm.fusions.projection import CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, needs
+from automm.space import Int, Space
+from automm.types import Features, FeatureSpec, Stream
+
+
+class MergedTransformer(Fusion):
+    """One transformer over the tokens of all fields in one sequence, [B, dim].
+
+    As in VisualBERT (Li et al. 2019, arXiv:1908.03557) and ViLT (Kim et al. 2021, arXiv:2102.03334): every token
+    attends to every other whatever its field; a field is told by its own projection and positions. What is read is a
+    first token that starts as the sum of the fields' pooled vectors. Only it asks in the last layer: nothing else of
+    that layer would be read.
+
+    Args:
+        specs: what the encoders return, one a field; two tokens or more between them.
+        dim: width of the tokens, and of the stream.
+        layers: transformer layers over the merged sequence.
+        context_layers: self-attention layers within a field before merging, once per distinct item.
+        heads: attention heads; divides `dim`.
+        positions: whether tokens get learned positions.
+        dropout: in every layer.
+    """
+
+    SPACE: ClassVar[Space] = Space(
+        {"dim": DIM, "layers": Int(1, 6, default=2), "context_layers": CONTEXT_LAYERS, "dropout": DROPOUT}
+    )
+
+    def __init__(
+        self,
+        specs: Sequence[FeatureSpec],
+        *,
+        dim: int = 64,
+        layers: int = 2,
+        context_layers: int = 1,
+        heads: int = 4,
+        positions: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.fields = tuple(spec.field for spec in specs)
+        self.project = PerField(
+            specs,
+            lambda s: TokenProjection(s, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions),
+        )
+        self.blocks = nn.ModuleList(SelfBlock(dim, heads=heads, dropout=dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+        self.widths = (dim,)
+
+    @classmethod
+    def accepts(cls, specs: Sequence[FeatureSpec]) -> str | None:
+        """Two tokens or more to attend to: two fields, or one that has tokens."""
+        return needs(specs, with_tokens=1 if len(specs) == 1 else 0, name="merged_transformer")
+
+    def prepare(self, field: str, features: Features) -> Features:
+        """Tokens [U, N, D] and pooled [U, D]."""
+        prepared: Features = self.project[field](features)
+        return prepared
+
+    def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
+        """One stream [B, D]."""
+        parts = [features[f] for f in self.fields]
+        x_BND, mask_BN = with_summary(
+            reduce(torch.add, [p.pooled_BD for p in parts]),
+            torch.cat([p.tokens_BND for p in parts], dim=1),
+            torch.cat([p.mask_BN for p in parts], dim=1),
+        )
+        for block in self.blocks[:-1]:
+            x_BND = block(x_BND, mask_BN)
+        return (Stream(self.norm(self.blocks[-1](x_BND, mask_BN, first=1)[:, 0])),)
