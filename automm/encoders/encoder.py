@@ -6,7 +6,7 @@ Shape legend: U distinct items, N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ class Encoder(nn.Module):
     MODALITIES: ClassVar[tuple[Modality, ...]] = ()
 
     spec: FeatureSpec  # set by __init__; no forward pass is needed to know it
+    frozen: tuple[nn.Module, ...] = ()  # modules that stay in evaluation mode whatever the model does; see tuning.py
 
     @classmethod
     def fit_preprocess(cls, field: FieldSpec, values: Sequence[Any], **options: Any) -> Preprocess:
@@ -39,6 +40,16 @@ class Encoder(nn.Module):
         """`inputs` as `preprocess.signature` names them, each with a leading U axis -> Features of U items."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
 
+    def train(self, mode: bool = True) -> Self:
+        """As of every module, but `frozen` ones stay in evaluation mode: no dropout, no moving statistics."""
+        super().train(mode)
+        for module in self.frozen:
+            module.training = False
+        return self
+
     def layers(self) -> Sequence[nn.Module]:
-        """The blocks from input to output; `last_k` tuning unfreezes the last k and whatever comes after them."""
+        """The blocks from input to output; `last_k` tuning unfreezes the last k and whatever comes after them.
+
+        What comes after is told by the order in which modules and parameters were registered.
+        """
         return [self]

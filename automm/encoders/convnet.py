@@ -1,0 +1,157 @@
+"""A small convolutional network for images, trained from scratch.
+
+Shape legend: U distinct images, C channels, H rows, W columns (of the input, then of the token grid), N = H x W tokens
+or learned slots, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from automm.encoders.attention import AttentionBlock
+from automm.encoders.encoder import Encoder
+from automm.errors import ConfigError
+from automm.runtime.images import ImagePreprocess, image_size
+from automm.runtime.preprocess import Preprocess
+from automm.space import Int, OneOf, Space
+from automm.types import Features, FeatureSpec, FieldSpec, Modality
+
+NATIVE_LIMIT = 224  # the longer side of images taken at their own size
+_SEEN = 256  # images whose size is looked at
+_GRID = 10  # the longer side of the token grid that an automatic depth aims at
+
+
+class ConvNet(Encoder):
+    """Strided 3x3 convolutions, GroupNorm and ReLU; the grid that is left gives the tokens.
+
+    GroupNorm, because the running statistics of a BatchNorm collapse at evaluation when few steps were trained.
+    `pooled` is a linear layer over the mean and the maximum of the tokens.
+
+    Options:
+        image_size: the square every image is resized to; None keeps the images' own (median) size up to 224.
+        width: D, the width of tokens and of `pooled`.
+        channels: of the first convolution; each further one has twice as many, up to `width`.
+        depth: the number of convolutions, each of stride 2; None takes as many as bring the grid to at most 10 x 10.
+        coordinates: give the first convolution x and y as two more channels (Liu et al. 2018, arXiv:1807.03247).
+        positions: add a learned position to every token.
+        slots: distil the grid into so many learned queries by cross-attention (Lee et al. 2019, arXiv:1810.00825);
+            0 keeps the grid.
+        context_layers: transformer layers over the tokens, run once an image however many rows share it.
+        heads: attention heads of slots and context layers.
+        dropout: in slots and context layers.
+    """
+
+    MODALITIES: ClassVar[tuple[Modality, ...]] = ("image",)
+    SPACE: ClassVar[Space] = Space(
+        {"width": OneOf((48, 64, 96, 128), ordered=True, default=64), "depth": Int(3, 4, default=3)}
+    )
+
+    @classmethod
+    def fit_preprocess(
+        cls, field: FieldSpec, values: Sequence[Any], *, image_size: int | None = None, **options: Any
+    ) -> Preprocess:
+        """Resize to `image_size`, or to the median size of `values`."""
+        size = native_size(values) if image_size is None else (image_size, image_size)
+        return ImagePreprocess(size=size, resample="bilinear")
+
+    def __init__(
+        self,
+        field: FieldSpec,
+        preprocess: Preprocess,
+        *,
+        image_size: int | None = None,
+        width: int = 64,
+        channels: int = 16,
+        depth: int | None = None,
+        coordinates: bool = True,
+        positions: bool = True,
+        slots: int = 0,
+        context_layers: int = 0,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width % 8 or channels % 8:
+            raise ConfigError(f"the widths of a convnet are multiples of 8, not {width} and {channels}")
+        grid = tuple(int(n) for n in preprocess.signature["pixels"].shape[1:])
+        self.coordinates: Tensor | None
+        self.register_buffer("coordinates", coordinate_channels(*grid) if coordinates else None, persistent=False)
+        depth = automatic_depth(*grid) if depth is None else depth
+        widths = [5 if coordinates else 3, *(min(width, channels * 2**at) for at in range(depth))]
+        # channels last: a third less time for a step on a CPU
+        self.convolutions = nn.Sequential(*(ConvStage(*pair) for pair in pairwise(widths)))
+        self.convolutions.to(memory_format=torch.channels_last)
+        for _ in range(depth):
+            grid = tuple((n + 1) // 2 for n in grid)
+        tokens = grid[0] * grid[1]
+        self.project = nn.Linear(widths[-1], width)
+        self.positions = nn.Parameter(torch.randn(tokens, width) * 0.02) if positions else None
+        self.grid_norm = nn.LayerNorm(width) if slots else nn.Identity()
+        self.slots = nn.Parameter(torch.randn(slots, width)) if slots else None
+        self.distil = AttentionBlock(width, heads=heads, dropout=dropout) if slots else None
+        self.context = nn.ModuleList(AttentionBlock(width, heads=heads, dropout=dropout) for _ in range(context_layers))
+        self.norm = nn.LayerNorm(width)
+        self.pool = nn.Sequential(nn.Linear(2 * width, width), nn.GELU())
+        self.spec = FeatureSpec(field.name, "image", width, slots or tokens, has_tokens=True)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Features:
+        """`pixels` uint8 [U, 3, H, W] -> Features of U images."""
+        x_UCHW = inputs["pixels"].to(self.project.weight.dtype) / 64 - 2
+        if self.coordinates is not None:
+            x_UCHW = torch.cat([x_UCHW, self.coordinates.expand(x_UCHW.shape[0], -1, -1, -1)], dim=1)
+        x_UCHW = x_UCHW.contiguous(memory_format=torch.channels_last)
+        x_UND = self.project(self.convolutions(x_UCHW).flatten(2).transpose(1, 2))
+        if self.positions is not None:
+            x_UND = x_UND + self.positions
+        if self.slots is not None and self.distil is not None:
+            x_UND = self.distil(self.slots.expand(x_UND.shape[0], -1, -1), context_UMD=self.grid_norm(x_UND))
+        for block in self.context:
+            x_UND = block(x_UND)
+        x_UND = self.norm(x_UND)
+        mask_UN = torch.ones_like(x_UND[..., 0], dtype=torch.bool)
+        return Features(x_UND, mask_UN, self.pool(torch.cat([x_UND.mean(1), x_UND.amax(1)], dim=-1)))
+
+    def layers(self) -> Sequence[nn.Module]:
+        """The convolutions, then the context layers."""
+        return [*self.convolutions, *self.context]
+
+
+class ConvStage(nn.Sequential):
+    """[U, C, H, W] -> [U, C', ceil(H / 2), ceil(W / 2)]."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False),
+            nn.GroupNorm(max(1, out // 8), out),
+            nn.ReLU(inplace=True),
+        )
+
+
+def native_size(values: Sequence[Any], limit: int = NATIVE_LIMIT) -> tuple[int, int]:
+    """The median (H, W) of some images spread over `values`, scaled down so that the longer side is at most `limit`."""
+    if not len(values):
+        return limit, limit
+    seen = [image_size(values[at]) for at in np.unique(np.linspace(0, len(values) - 1, _SEEN).astype(int))]
+    height, width = np.median(np.asarray(seen), axis=0)
+    scale = min(1.0, limit / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def automatic_depth(height: int, width: int) -> int:
+    """The number of halvings that bring the longer side to at most 10."""
+    longer, depth = max(height, width), 0
+    while longer > _GRID:
+        longer, depth = (longer + 1) // 2, depth + 1
+    return max(1, depth)
+
+
+def coordinate_channels(height: int, width: int) -> Tensor:
+    """x and y from -1 to 1 as two channels, [1, 2, H, W]."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    return torch.stack([x, y])[None]

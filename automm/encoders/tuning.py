@@ -1,0 +1,72 @@
+"""How much of a pretrained encoder is trained: nothing, its last blocks, or all of it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import nn
+
+from automm.encoders.encoder import Encoder
+from automm.errors import ConfigError, OutOfRange
+from automm.space import Int, OneOf, Space
+
+Tune = Literal["frozen", "last_k", "full"]
+
+# What a pretrained encoder lets a search choose.
+TUNING = Space({"tune": OneOf(("frozen", "last_k", "full"), ordered=True, default="frozen", children={
+    "last_k": Space({"last_k": Int(1, 4, default=1)}),
+})})  # fmt: skip
+
+
+def apply_tuning(encoder: Encoder, tune: str, last_k: int) -> None:
+    """Freeze what `tune` does not train: no gradients, and evaluation mode for good.
+
+    `last_k` trains the last so many of `encoder.layers()` and every parameter registered after the first of them;
+    what is registered before (embeddings, a stem, class tokens) is frozen.
+
+    Raises:
+        ConfigError: there is no such mode.
+        OutOfRange: `last_k` asks for more blocks than there are, or for none.
+    """
+    if tune not in get_args(Tune):
+        raise ConfigError(f"tune={tune} is not allowed: one of {', '.join(get_args(Tune))}")
+    encoder.requires_grad_(True)
+    encoder.frozen = ()
+    if tune == "frozen":
+        encoder.requires_grad_(False)
+        encoder.frozen = tuple(encoder.modules())
+    elif tune == "last_k":
+        first = _first_trained(encoder, last_k)
+        _freeze_parameters_before(encoder, first)
+        encoder.frozen = _modules_before(encoder, first)
+    encoder.train(encoder.training)
+
+
+def _first_trained(encoder: Encoder, last_k: int) -> nn.Module:
+    layers = encoder.layers()
+    if not 1 <= last_k <= len(layers):
+        raise OutOfRange(
+            f"last_k={last_k} is not allowed: the encoder of {encoder.spec.field!r} has {len(layers)} blocks. "
+            f"Next: last_k from 1 to {len(layers)}, or tune=full."
+        )
+    return layers[-last_k]
+
+
+def _freeze_parameters_before(encoder: Encoder, first: nn.Module) -> None:
+    trained = {id(parameter) for parameter in first.parameters()}
+    for parameter in encoder.parameters():
+        if id(parameter) in trained:
+            return
+        parameter.requires_grad_(False)
+
+
+def _modules_before(encoder: Encoder, first: nn.Module) -> tuple[nn.Module, ...]:
+    """The modules registered before `first`, its ancestors left out."""
+    path = next(name for name, module in encoder.named_modules() if module is first)
+    before = []
+    for name, module in encoder.named_modules():
+        if module is first:
+            break
+        if name and not path.startswith(f"{name}."):
+            before.append(module)
+    return tuple(before)

@@ -1,0 +1,127 @@
+"""Where pretrained weights come from: one field, the same for timm, open_clip and transformers.
+
+weights: null | default | hf-hub:org/name | local-dir:/path | file:/path
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors.torch import load_file
+
+from automm.errors import ConfigError, near_miss
+
+Source = Literal["none", "default", "hf-hub", "local-dir", "file"]
+_FORMS = "null, default, hf-hub:org/name, local-dir:/path, file:/path"
+_PREFIXES = ("hf-hub", "local-dir", "file")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A parsed `weights` field. `none`: random initialisation, no network; `default`: what the model's name says."""
+
+    source: Source
+    ref: str = ""  # org/name of the hub, or an absolute path
+
+    def __str__(self) -> str:
+        if self.source == "none":
+            return "null"
+        return f"{self.source}:{self.ref}" if self.ref else self.source
+
+    @property
+    def own_config(self) -> bool:
+        """Whether they bring their model's configuration (and tokenizer) along."""
+        return self.source in ("hf-hub", "local-dir")
+
+    @property
+    def path(self) -> Path:
+        """The folder or file of `local-dir` and `file`."""
+        return Path(self.ref)
+
+
+def parse_weights(text: str | None) -> Weights:
+    """The `weights` field; a relative path is taken from the current directory.
+
+    Raises:
+        ConfigError: it has none of the five forms, or its path does not exist.
+    """
+    if text is None:
+        return Weights("none")
+    if text == "default":
+        return Weights("default")
+    prefix, colon, ref = text.partition(":")
+    if not colon or prefix not in _PREFIXES or not ref:
+        raise ConfigError(f"weights={text} is not understood. {_guess(text, prefix)}")
+    if prefix == "hf-hub":
+        if ref.count("/") != 1 or not all(ref.split("/")):
+            raise ConfigError(f"weights={text} is not understood: hf-hub: is followed by org/name.")
+        return Weights("hf-hub", ref)
+    path = Path(ref).expanduser().absolute()
+    if not (path.is_dir() if prefix == "local-dir" else path.is_file()):
+        kind = "folder" if prefix == "local-dir" else "file"
+        raise ConfigError(f"weights={text}: there is no {kind} {path}. Next: check the path, and where you stand.")
+    return Weights(cast("Source", prefix), str(path))
+
+
+@contextmanager
+def loading(what: str, weights: Weights) -> Iterator[None]:
+    """Turn whatever a library raises while it loads `what` from `weights` into one error with a next step.
+
+    Raises:
+        ConfigError: the weights, their configuration or their tokenizer could not be loaded; the cause is chained.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError, LookupError) as error:
+        raise ConfigError(f"{what} cannot be loaded from weights={weights}: {_reason(error, weights)}") from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The tensors of a `.safetensors` file, or of one that torch wrote; nothing in it is executed."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(state.get("state_dict", state))
+
+
+def offline() -> bool:
+    """Whether the user forbade downloads by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    values = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
+
+
+def _guess(text: str, prefix: str) -> str:
+    if text.lower() in ("none", "null", ""):
+        return "Did you mean null (no quotes), random initialisation?"
+    if Path(text).expanduser().exists():
+        return f"Did you mean {'local-dir' if Path(text).is_dir() else 'file'}:{text}?"
+    if text.count("/") == 1 and ":" not in text:
+        return f"Did you mean hf-hub:{text}? The forms: {_FORMS}."
+    return f"{near_miss(prefix, ['default', *_PREFIXES])} The forms: {_FORMS}."
+
+
+def _reason(error: Exception, weights: Weights) -> str:
+    if isinstance(error, OSError) and weights.source in ("default", "hf-hub") and offline():
+        return (
+            "it is not in the local hub cache, and HF_HUB_OFFLINE forbids to download it. Next: run once without "
+            "HF_HUB_OFFLINE, or copy the files here and use weights=local-dir:/path, or weights=null (random)."
+        )
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"{said} Next: {_NEXT[weights.source]}."
+
+
+_NEXT: dict[Source, str] = {
+    "none": "weights=default, or a model whose configuration is a local folder; null does no network I/O",
+    "default": "check the name and the network, or use weights=local-dir:/path, or weights=null (random)",
+    "hf-hub": "check the name and the network, or use weights=local-dir:/path, or weights=null (random)",
+    "local-dir": "check that the folder holds this kind of model's configuration and weights",
+    "file": "check that the file holds this model's weights",
+}
