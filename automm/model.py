@@ -1,0 +1,268 @@
+"""The model of a candidate: encoders, what stands in for missing items, a fusion, a head a stream.
+
+Shape legend: B rows, U distinct items of a field, N tokens, W an encoder's width, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from automm import registry
+from automm.encoders.encoder import Encoder
+from automm.errors import AutommError, ConfigError, TrialFailed, UnknownKey, near_miss
+from automm.fusions.fusion import Fusion
+from automm.registry import Component
+from automm.runtime.preprocess import Preprocess
+from automm.space import Candidate
+from automm.tasks.task import Task
+from automm.types import Batch, Features, FeatureSpec, FieldSpec, Schema, Stream, Table
+
+if TYPE_CHECKING:
+    from automm.training.solver import Solver
+
+
+class Absent(nn.Module):
+    """What stands in for a missing item of a field: one learned, valid token [W] and a pooled vector [W]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token_W = nn.Parameter(torch.randn(width) * 0.02)
+        self.pooled_W = nn.Parameter(torch.randn(width) * 0.02)
+
+    def append(self, features: Features) -> Features:
+        """Features of U items -> of U + 1; the last is the missing item."""
+        first_N, token_ND = self._like(features)
+        return Features(
+            torch.cat([features.tokens_BND, token_ND[None]]),
+            torch.cat([features.mask_BN, first_N[None]]),
+            torch.cat([features.pooled_BD, self.pooled_W.to(features.pooled_BD)[None]]),
+        )
+
+    def replace(self, features: Features, present_U: Tensor) -> Features:
+        """Features of U items -> the same, with the missing item wherever `present_U` is False."""
+        first_N, token_ND = self._like(features)
+        return Features(
+            torch.where(present_U[:, None, None], features.tokens_BND, token_ND),
+            torch.where(present_U[:, None], features.mask_BN, first_N),
+            torch.where(present_U[:, None], features.pooled_BD, self.pooled_W.to(features.pooled_BD)),
+        )
+
+    def _like(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The mask [N] and the tokens [N, W] of a missing item beside `features`: only the first token is valid."""
+        first_N = torch.arange(features.mask_BN.shape[1], device=features.mask_BN.device) == 0
+        return first_N, first_N[:, None].to(features.tokens_BND) * self.token_W.to(features.tokens_BND)
+
+
+class Model(nn.Module):
+    """Encoders, a fusion and a head for each of its streams; it is handed all three and builds none.
+
+    Args:
+        encoders: by field, in the order of the schema.
+        fusion: built for these encoders' specs.
+        heads: one a stream, [B, width of the stream] -> [B, C].
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.fields = tuple(encoders)
+        self.encoders = nn.ModuleList(encoders.values())  # by position: a field may be called anything
+        self.absent = nn.ModuleList(Absent(encoder.spec.width) for encoder in encoders.values())
+        self.fusion = fusion
+        self.heads = nn.ModuleList(heads)
+        self._at = {field: at for at, field in enumerate(self.fields)}
+
+    @property
+    def specs(self) -> tuple[FeatureSpec, ...]:
+        """What the encoders return, in order."""
+        return tuple(encoder.spec for encoder in self.encoders)  # type: ignore[misc]
+
+    @property
+    def branches(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each part by the name reports call it: `encoder.<field>`, `fusion`, `head`."""
+        parts = {
+            f"encoder.{field}": [*self.encoders[at].parameters(), *self.absent[at].parameters()]
+            for field, at in self._at.items()
+        }
+        return {**parts, "fusion": list(self.fusion.parameters()), "head": list(self.heads.parameters())}
+
+    def train(self, mode: bool = True) -> Model:
+        """Training mode; an encoder without trainable parameters is a fixed function and stays in evaluation mode."""
+        super().train(mode)
+        for encoder in self.encoders:
+            if not any(p.requires_grad for p in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Rows -> logits [B, C]. Each distinct item is encoded once, however many rows take it.
+
+        Raises:
+            TrialFailed: a component raised; the reason names it.
+        """
+        if torch.compiler.is_exporting():
+            items = {f: self.encode_prepare(f, batch.inputs[f], batch.present[f]) for f in self.fields}
+            return self.logits(self.fusion(items))  # rows are identity in an exported graph
+        features, rows = {}, {}
+        for field in self.fields:
+            features[field], rows[field] = self._items(field, batch)
+        with _blamed(f"the fusion {type(self.fusion).__name__}"):
+            streams = self.fusion.fuse(features, rows)
+        return self.logits(streams)
+
+    def encode_prepare(self, field: str, inputs: Mapping[str, Tensor], present_U: Tensor) -> Features:
+        """A field's items, missing ones replaced, after the fusion's own work on that field alone."""
+        at = self._at[field]
+        encoded: Features = self.encoders[at](inputs)
+        return self.fusion.prepare(field, self.absent[at].replace(encoded, present_U))  # type: ignore[operator]
+
+    def logits(self, streams: Sequence[Stream]) -> Tensor:
+        """The heads' logits [B, C], summed by the streams' weights."""
+        total: Tensor | None = None
+        for stream, head in zip(streams, self.heads, strict=True):
+            logits_BC = head(stream.pooled_BD)
+            if stream.weight_B is not None:
+                logits_BC = logits_BC * stream.weight_B[:, None]
+            total = logits_BC if total is None else total + logits_BC
+        assert total is not None  # a fusion has a stream
+        return total
+
+    def _items(self, field: str, batch: Batch) -> tuple[Features, Tensor]:
+        """Prepared features of a field's items, and the item each row takes; the missing one is one of them."""
+        at, rows_B, present_B = self._at[field], batch.rows[field], batch.present[field]
+        with _blamed(f"the encoder {type(self.encoders[at]).__name__} of {field!r}"):
+            features: Features = self.encoders[at](batch.inputs[field])
+        if not bool(present_B.all()):
+            rows_B = torch.where(present_B, rows_B, len(features.pooled_BD))
+            features = self.absent[at].append(features)  # type: ignore[operator]
+        with _blamed(f"the fusion {type(self.fusion).__name__} preparing {field!r}"):
+            return self.fusion.prepare(field, features), rows_B
+
+
+def fit_preprocessors(candidate: Candidate, schema: Schema, train: Table) -> dict[str, Preprocess]:
+    """The preprocessing of every input field, fitted on the training table's distinct values.
+
+    Raises:
+        ConfigError: the candidate names no encoder for a modality, or one that cannot read it.
+        DataError: the values cannot be learnt from.
+    """
+    out = {}
+    for spec in schema.inputs:
+        component, options = _encoder(candidate, spec)
+        column = train.columns[spec.name]
+        used = np.unique(column.index[column.index >= 0])
+        out[spec.name] = component.factory.fit_preprocess(spec, [column.values[at] for at in used], **options)
+    return out
+
+
+def build_model(
+    candidate: Candidate, schema: Schema, task: Task, *, preprocessors: Mapping[str, Preprocess], seed: int = 0
+) -> Model:
+    """The untrained model of a candidate. The same seed gives the same weights; torch's own generator is left alone.
+
+    Raises:
+        ConfigError: a component that does not fit, an unknown option, or fields that cannot be fused.
+        TrialFailed: a component raised while it was built.
+    """
+    solver = build_solver(candidate)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoders = _encoders(candidate, schema, preprocessors)
+        specs = [encoder.spec for encoder in encoders.values()]
+        component, options = _component("fusion", str(candidate["fusion.name"]), "fusion.options", candidate)
+        reason = component.factory.accepts(specs)
+        if reason is not None:
+            raise ConfigError(
+                f"fusion {component.name!r} cannot fuse these fields: {reason}. Next: choose another fusion."
+            )
+        with _blamed(f"the fusion {component.name!r}"):
+            fusion = solver.fusion(component.factory(specs, **options), specs)
+        heads = [solver.head(task, width) for width in fusion.widths]
+    return Model(encoders, fusion, heads)
+
+
+def build_solver(candidate: Candidate) -> Solver:
+    """The solver of a candidate.
+
+    Raises:
+        ConfigError: no such solver, or an option it does not take.
+    """
+    given = {path.removeprefix("training."): value for path, value in candidate.items() if path.startswith("training.")}
+    component = registry.get("solver", str(given.pop("solver", "gradient")))
+    component.check_options(given)
+    solver: Solver = component.factory(**given)
+    return solver
+
+
+def incompatible(candidate: Candidate, schema: Schema, preprocessors: Mapping[str, Preprocess]) -> str | None:
+    """Why these encoders, fusion and solver do not go together, in a sentence; None when they do.
+
+    Encoders are built for it, for only then is it known what they return.
+    """
+    name = str(candidate["fusion.name"])
+    reason = build_solver(candidate).refuses(candidate)
+    if reason is None:
+        with torch.random.fork_rng(devices=[]):
+            specs = [encoder.spec for encoder in _encoders(candidate, schema, preprocessors).values()]
+        reason = registry.get("fusion", name).factory.accepts(specs)
+    return reason if reason is None or name in reason else f"fusion {name!r}: {reason}"
+
+
+def _encoders(candidate: Candidate, schema: Schema, preprocessors: Mapping[str, Preprocess]) -> dict[str, Encoder]:
+    out = {}
+    for spec in schema.inputs:
+        component, options = _encoder(candidate, spec)
+        with _blamed(f"the encoder {component.name!r} of {spec.name!r}"):
+            out[spec.name] = component.factory(spec, preprocessors[spec.name], **options)
+    return out
+
+
+def _encoder(candidate: Candidate, spec: FieldSpec) -> tuple[Component, dict[str, Any]]:
+    """The encoder component of a field and its options."""
+    path = f"encoder.{spec.modality}.name"
+    if path not in candidate:
+        raise UnknownKey(
+            f"the field {spec.name!r} is {spec.modality}, and no {path} says what encodes it. "
+            f"{near_miss(path, (p for p in candidate if p.endswith('.name')))} Next: add encoder/{spec.modality}=NAME."
+        )
+    component, options = _component("encoder", str(candidate[path]), f"encoder.{spec.modality}.options", candidate)
+    if spec.modality not in component.factory.MODALITIES:
+        raise ConfigError(
+            f"{path}={component.name}: that encoder reads {', '.join(component.factory.MODALITIES)}, and the field "
+            f"{spec.name!r} is {spec.modality}. Next: choose another encoder, or set the field's modality."
+        )
+    return component, options
+
+
+def _component(kind: str, name: str, prefix: str, candidate: Candidate) -> tuple[Component, dict[str, Any]]:
+    """A component and what the candidate says about it under `<prefix>.<name>.`; unknown options raise UnknownKey."""
+    component = registry.get(kind, name)
+    start = f"{prefix}.{name}."
+    options = {path.removeprefix(start): value for path, value in candidate.items() if path.startswith(start)}
+    component.check_options(options)
+    return component, options
+
+
+@contextmanager
+def _blamed(who: str) -> Iterator[None]:
+    """Whatever a component raises becomes TrialFailed naming it; errors meant for users and memory running out pass."""
+    try:
+        yield
+    except (AutommError, TrialFailed, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise TrialFailed(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

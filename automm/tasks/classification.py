@@ -1,0 +1,73 @@
+"""Single-label classification.
+
+Shape legend: B rows, C classes, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from automm.tasks import scoring
+from automm.tasks.task import Task
+from automm.types import Goal, Table
+
+
+class Classification(Task):
+    """One of a few classes a row: cross-entropy, judged by accuracy.
+
+    The classes are the distinct training targets as text, numbers in their own order. A class that only validation or
+    test rows have counts as wrong there.
+    """
+
+    goal = Goal("accuracy", "maximize")
+
+    def fit(self, train: Table) -> None:
+        """Learn the classes.
+
+        Raises:
+            DataError: a row has no target, or all have the same.
+        """
+        self.labels = scoring.label_set(self._names(train))
+
+    def targets(self, table: Table) -> dict[str, np.ndarray]:
+        """`label`, int64 [rows]."""
+        return {"label": scoring.label_numbers(self._names(table), self.labels)}
+
+    def perfect(self, table: Table) -> np.ndarray:
+        """One-hot [rows, C]."""
+        return scoring.one_hot(self.targets(table)["label"], len(self.labels))
+
+    def head(self, width: int, *, hidden: int, dropout: float) -> nn.Module:
+        """[B, width] -> logits [B, C]."""
+        return scoring.mlp_head(width, len(self.labels), hidden=hidden, dropout=dropout)
+
+    def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
+        """Mean cross-entropy over the rows whose class is known."""
+        return F.cross_entropy(
+            logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
+        )
+
+    def probabilities(self, logits_BC: Tensor) -> Tensor:
+        """Softmax."""
+        return logits_BC.softmax(dim=-1)
+
+    def metrics(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
+        """`accuracy`, `accuracy/<group>` for every value of every group, `loss` (mean negative log-likelihood)."""
+        label_B = self.targets(table)["label"]
+        right_B = (scores_BC.argmax(axis=1) == label_B).astype(np.float64)
+        return {
+            **dict(scoring.by_group("accuracy", right_B, table.groups)),
+            "loss": float(scoring.log_loss(scores_BC, label_B).mean()),
+        }
+
+    def majority(self, train: Table, rows: int) -> np.ndarray:
+        """The classes' frequencies among the training targets, the same for every row."""
+        share_C = self.perfect(train).mean(axis=0)
+        return np.broadcast_to(share_C, (rows, len(share_C)))
+
+    def _names(self, table: Table) -> Sequence[str]:
+        return [scoring.as_label(value) for value in scoring.checked(table.targets, table.ids)]

@@ -1,0 +1,79 @@
+"""Where a fit runs and in which precision, as a quiet Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from automm.errors import ConfigError, TrialFailed
+from automm.model import out_of_memory
+from automm.settings import TrainingSettings
+from automm.types import Batch
+
+
+def make_fabric(settings: TrainingSettings) -> Fabric:
+    """One device, in the precision asked for; `auto` is a GPU where there is one, and half the bits there.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    accelerator = device_name(settings)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric")  # advice on devices the user chose not to use
+        return Fabric(accelerator=accelerator, devices=1, precision=_precision(settings, accelerator))
+
+
+def _precision(settings: TrainingSettings, accelerator: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    if settings.precision != "auto":
+        return settings.precision
+    if accelerator == "cpu":
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def device_name(settings: TrainingSettings) -> str:
+    """`cpu` or `cuda`.
+
+    Raises:
+        ConfigError: CUDA was asked for and torch sees none.
+    """
+    found = torch.cuda.is_available()
+    if settings.device == "cuda" and not found:
+        raise ConfigError(
+            "device=cuda was asked for, and torch sees no CUDA device. "
+            "Next: use device=auto or device=cpu, or install a torch built for your GPU."
+        )
+    return "cuda" if found and settings.device != "cpu" else "cpu"
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device."""
+    if device.type == "cpu":
+        return batch
+    return Batch(
+        {f: {k: t.to(device, non_blocking=True) for k, t in tensors.items()} for f, tensors in batch.inputs.items()},
+        {f: t.to(device, non_blocking=True) for f, t in batch.rows.items()},
+        {f: t.to(device, non_blocking=True) for f, t in batch.present.items()},
+        {n: t.to(device, non_blocking=True) for n, t in batch.targets.items()},
+        batch.index,
+    )
+
+
+@contextmanager
+def memory_errors(asked: str) -> Iterator[None]:
+    """Memory running out ends the trial; `asked` says what took it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrialFailed(
+            f"out of memory with {asked}: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error

@@ -1,0 +1,61 @@
+"""What a model scores on a part, and the metrics of that.
+
+Shape legend: B rows, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from automm.model import Model
+from automm.tasks.task import Task
+from automm.training.device import moved
+from automm.training.fit import Part
+from automm.types import Batch
+
+
+def evaluate(model: Model, task: Task, part: Part, *, batch_size: int) -> dict[str, float]:
+    """Every metric of the task over a part."""
+    return task.metrics(scores(model, task, part, batch_size=batch_size), part.table)
+
+
+def scores(model: Model, task: Task, part: Part, *, batch_size: int) -> np.ndarray:
+    """`task.probabilities` of every row, float32 [rows, C], in the table's order; the model's mode is left as it was.
+
+    Args:
+        model: on any device.
+        task: fitted.
+        part: its rows may lack targets.
+        batch_size: rows at a time.
+    """
+    loader = part.loader(batch_size=batch_size, shuffle=False, seed=0)
+    return _collected(model, loader, len(part.table), lambda batch: task.probabilities(model(batch)))
+
+
+def _collected(model: Model, loader: Iterable[Batch], rows: int, compute: Callable[[Batch], Tensor]) -> np.ndarray:
+    """float32 [rows, D] of what `compute` makes of every batch, in the table's order."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    out: np.ndarray | None = None
+    with evaluating(model), torch.inference_mode():
+        for batch in loader:
+            values_BD = compute(moved(batch, device)).float().cpu().numpy()
+            if out is None:
+                out = np.full((rows, values_BD.shape[1]), np.nan, np.float32)
+            out[batch.index] = values_BD
+    return np.empty((0, 0), np.float32) if out is None else out
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Evaluation mode while the block runs."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,101 @@
+"""The gradient solver: what it can be told. `loop.py` does it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from automm.errors import OutOfRange
+from automm.space import Float, Int, OneOf, Space
+from automm.tasks.task import Task
+from automm.training.fit import FitJob, FitResult
+from automm.training.loop import fit
+from automm.training.schedule import SCHEDULES, Schedule
+from automm.training.solver import Report, Solver
+
+
+class Gradient(Solver):
+    """Stochastic gradient descent on whatever the encoders' tuning mode leaves trainable.
+
+    Args:
+        lr: the peak learning rate of AdamW.
+        weight_decay: decoupled, of matrices and filters, not of biases and norms.
+        batch_size: rows a step; the rows of one costly item stay together.
+        optimizer: `adamw`, or `muon` for the matrices of hidden linear layers beside AdamW for the rest.
+        muon_lr: the peak learning rate of Muon, relative to the scale of a weight matrix.
+        schedule: `one_cycle`, `cosine` or `wsd`; see `schedule.py`.
+        warmup: the share of the horizon in which the learning rate rises.
+        decay: the share of the horizon in which `wsd` falls.
+        hidden: units of the head's hidden layer; 0 is a linear head.
+        dropout: in the head.
+        label_smoothing: of the training loss alone.
+        ema: decay of an average of the weights, which is what is evaluated and kept; 0 keeps the weights themselves.
+        grad_clip: the largest norm of the whole gradient; None does not clip.
+        accumulate: batches whose gradients are averaged into one step.
+        encoder_lr: a factor on the learning rate of the encoders; below 1 spares weights that were pretrained.
+        beta2: of AdamW.
+    """
+
+    SPACE: ClassVar[Space] = Space(
+        {
+            "lr": Float(1e-5, 1e-1, log=True, default=1e-3),
+            "weight_decay": Float(1e-6, 1.0, log=True, default=0.01),
+            "batch_size": Int(1, 16384, log=True, default=256),
+            "optimizer": OneOf(
+                ("adamw", "muon"),
+                default="adamw",
+                children={"muon": Space({"muon_lr": Float(1e-4, 1e-1, log=True, default=0.01)})},
+            ),
+            "schedule": OneOf(SCHEDULES, default="one_cycle"),
+            "warmup": Float(0.0, 0.5, default=0.1),
+            "hidden": OneOf((0, 64, 128, 256, 512, 1024), ordered=True, default=128),
+            "dropout": Float(0.0, 0.7, default=0.0),
+            "label_smoothing": Float(0.0, 0.3, default=0.0),
+            "ema": OneOf((0.0, 0.9, 0.99, 0.995, 0.999, 0.9999), ordered=True, default=0.0),
+        }
+    )
+
+    def __init__(
+        self,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        batch_size: int = 256,
+        optimizer: Literal["adamw", "muon"] = "adamw",
+        muon_lr: float = 0.01,
+        schedule: Schedule = "one_cycle",
+        warmup: float = 0.1,
+        decay: float = 0.3,
+        hidden: int = 128,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        ema: float = 0.0,
+        grad_clip: float | None = 1.0,
+        accumulate: int = 1,
+        encoder_lr: float = 1.0,
+        beta2: float = 0.99,
+    ) -> None:
+        if optimizer not in ("adamw", "muon"):
+            raise OutOfRange(f"training.optimizer={optimizer} is not one of adamw, muon.")
+        if schedule not in SCHEDULES:
+            raise OutOfRange(f"training.schedule={schedule} is not one of {', '.join(SCHEDULES)}.")
+        if batch_size < 1 or accumulate < 1:
+            raise OutOfRange(
+                f"training.batch_size={batch_size} and training.accumulate={accumulate} must be 1 or more."
+            )
+        self.lr, self.weight_decay, self.beta2, self.encoder_lr = lr, weight_decay, beta2, encoder_lr
+        self.batch_size, self.accumulate = batch_size, accumulate
+        self.optimizer, self.muon_lr = optimizer, muon_lr
+        self.schedule: Schedule = schedule
+        self.warmup, self.decay = warmup, decay
+        self.hidden, self.dropout, self.label_smoothing = hidden, dropout, label_smoothing
+        self.ema, self.grad_clip = ema, grad_clip
+
+    def head(self, task: Task, width: int) -> nn.Module:
+        """The task's head with this solver's hidden layer and dropout."""
+        return task.head(width, hidden=self.hidden, dropout=self.dropout)
+
+    def fit(self, job: FitJob, report: Report) -> FitResult:
+        """Train from `start_epoch` to `stop_epoch`, bit for bit as if it had never been interrupted."""
+        return fit(self, job, report)

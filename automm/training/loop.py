@@ -1,0 +1,218 @@
+"""The training loop of the gradient solver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from automm.errors import StudyError
+from automm.model import Model
+from automm.training import checkpoint
+from automm.training.allocator import keep_freed_memory
+from automm.training.checkpoint import Snapshot
+from automm.training.determinism import deterministic, start_epoch
+from automm.training.device import make_fabric, memory_errors, moved
+from automm.training.ema import Average
+from automm.training.evaluate import evaluate
+from automm.training.fit import FitJob, FitResult
+from automm.training.monitor import GradientMonitor
+from automm.training.optimizer import make_optimizer, restore_tensors, set_factor, state_tensors
+from automm.training.schedule import factor
+from automm.training.solver import Report
+from automm.types import Batch
+
+if TYPE_CHECKING:
+    from automm.training.gradient import Gradient
+
+_EVALUATION = 4  # times the training batch: nothing is kept for a backward pass
+
+
+def fit(solver: Gradient, job: FitJob, report: Report) -> FitResult:
+    """Train `job.model` as `solver` says; see `Solver.fit`."""
+    began = time.perf_counter()
+    fabric = make_fabric(job.settings)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    with deterministic(fabric.device, job.settings.threads), memory_errors(f"training.batch_size={solver.batch_size}"):
+        loop = _Loop(solver, job, fabric)
+        for epoch in range(job.start_epoch, job.stop_epoch):
+            if loop.out_of_patience:
+                break
+            report(epoch + 1, loop.epoch(epoch))
+        return loop.close(began)
+
+
+class _Loop:
+    """One fit under way."""
+
+    def __init__(self, solver: Gradient, job: FitJob, fabric: Fabric) -> None:
+        self.solver, self.job, self.fabric = solver, job, fabric
+        self.model: Model = job.model
+        self.model.to(fabric.device)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = make_optimizer(
+            self.model,
+            solver.optimizer,
+            lr=solver.lr,
+            weight_decay=solver.weight_decay,
+            muon_lr=solver.muon_lr,
+            encoder_lr=solver.encoder_lr,
+            beta2=solver.beta2,
+        )
+        self.forward, self.optimizer = fabric.setup(self.model, optimizer)
+        self.average = Average(self.model, solver.ema) if solver.ema else None
+        self.monitor = GradientMonitor(self.model.branches)
+        self.loader = job.train.loader(batch_size=solver.batch_size, shuffle=True, seed=job.seed)
+        self.steps = 0
+        self._rate = 0.0
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.best: dict[str, Tensor] = {}
+        if job.start_epoch or job.checkpoint is not None:
+            self._restore()
+
+    @property
+    def kept(self) -> Model:
+        """The model that is evaluated and handed over."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the goal has not improved for as many epochs as settings bear."""
+        patience = self.job.settings.patience
+        return patience is not None and len(self.history) - self.best_epoch >= patience
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """Train an epoch, counted from 0, and validate; returns what is reported."""
+        start_epoch(self.job.seed, number)
+        loss = self._train(number)
+        self.monitor.close_epoch(number + 1, loss)
+        rows = _EVALUATION * self.solver.batch_size
+        metrics = evaluate(self.kept, self.job.task, self.job.valid, batch_size=rows)
+        self.history.append({"epoch": number + 1, "train_loss": loss, "lr": self._rate, **metrics})
+        if self._improved(metrics):
+            self.best_epoch = number + 1
+            self.best = {name: tensor.clone() for name, tensor in checkpoint.weights(self.kept).items()}
+        if self.job.save_to is not None:
+            checkpoint.write(self.job.save_to, self._snapshot(number + 1))
+        return {"train_loss": loss, **metrics}
+
+    def close(self, began: float) -> FitResult:
+        """Leave the best weights in the model."""
+        if self.best:
+            checkpoint.load_weights(self.model, self.best)
+        self.model.eval()
+        epochs = len(self.history)
+        finished = self.out_of_patience or epochs >= self.job.horizon
+        return FitResult(
+            values=_metrics(self.history[self.best_epoch - 1]) if self.history else {},
+            last=_metrics(self.history[-1]) if self.history else {},
+            epochs=epochs,
+            best_epoch=self.best_epoch,
+            finished=finished,
+            seconds=time.perf_counter() - began,
+            history=self.history,
+            norms=self.monitor.norms,
+            findings=self.monitor.findings,
+        )
+
+    def _train(self, epoch: int) -> float:
+        """The mean loss of one pass."""
+        self.model.train()
+        self.loader.set_epoch(epoch)
+        rows, waiting = 0, 0
+        total = torch.zeros((), device=self.fabric.device)
+        for batch in self.loader:
+            rows += len(batch)
+            progress = epoch + min(1.0, rows / len(self.job.train.table))
+            on_device = moved(batch, self.fabric.device)
+            loss = self._loss(on_device)
+            self.fabric.backward(loss / self.solver.accumulate)
+            total += loss.detach() * len(batch)
+            waiting += 1
+            if waiting == self.solver.accumulate:
+                self._step(progress, loss)
+                waiting = 0
+        if waiting:
+            self._step(epoch + 1.0, loss)
+        return float(total / rows)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits_BC = self.forward(batch)
+        return self.job.task.loss(logits_BC, batch.targets, label_smoothing=self.solver.label_smoothing)
+
+    def _step(self, progress: float, loss: Tensor) -> None:
+        solver = self.solver
+        share = min(1.0, progress / self.job.horizon)
+        self._rate = set_factor(
+            self.optimizer, factor(solver.schedule, share, warmup=solver.warmup, decay=solver.decay)
+        )
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+        if self.monitor.due(self.steps):
+            self.monitor.sample(progress=progress, loss=float(loss), lr=self._rate)
+        elif self.fabric.device.type == "cpu":  # elsewhere reading the loss would make the device wait
+            self.monitor.check_loss(progress=progress, loss=float(loss), lr=self._rate)
+        if solver.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.trained, solver.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.steps)
+
+    def _improved(self, metrics: Mapping[str, float]) -> bool:
+        if not self.best_epoch:
+            return True
+        goal = self.job.task.goal
+        now, before = metrics[goal.metric], self.history[self.best_epoch - 1][goal.metric]
+        return now > before if goal.direction == "maximize" else now < before
+
+    def _snapshot(self, epochs: int) -> Snapshot:
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        tensors = {
+            "model": checkpoint.weights(self.model),
+            "best": self.best,
+            "optimizer": state_tensors(self.optimizer.optimizer, names),
+        }
+        if self.average is not None:
+            tensors["average"] = checkpoint.weights(self.average.model)
+        meta = {
+            "steps": self.steps,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+            "monitor": self.monitor.state(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        return Snapshot(epochs, meta, tensors)
+
+    def _restore(self) -> None:
+        if self.job.checkpoint is None:
+            raise StudyError(
+                f"to go on from epoch {self.job.start_epoch} a fit needs a checkpoint, and was given none."
+            )
+        saved = checkpoint.read(self.job.checkpoint)
+        if saved.epoch != self.job.start_epoch:
+            raise StudyError(
+                f"the checkpoint {self.job.checkpoint} has done {saved.epoch} epochs, and this fit goes on from "
+                f"{self.job.start_epoch}. Next: start this trial again."
+            )
+        checkpoint.load_weights(self.model, saved.tensors["model"])
+        if self.average is not None:
+            checkpoint.load_weights(self.average.model, saved.tensors["average"])
+        restore_tensors(
+            self.optimizer.optimizer, dict(self.model.named_parameters()), saved.tensors.get("optimizer", {})
+        )
+        self.best = {name: tensor.to(self.fabric.device) for name, tensor in saved.tensors["best"].items()}
+        self.steps, self.best_epoch = saved.meta["steps"], saved.meta["best_epoch"]
+        self.history = saved.meta["history"]
+        self.monitor.restore(saved.meta["monitor"])
+        self.fabric.strategy.precision.load_state_dict(saved.meta["precision"])
+
+
+def _metrics(entry: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in entry.items() if name not in ("epoch", "lr", "train_loss")}

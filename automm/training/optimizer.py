@@ -1,0 +1,110 @@
+"""Optimizers of a model: AdamW for everything, or Muon for the matrices of hidden layers and AdamW for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+
+from automm.model import Model
+
+PEAK = "peak_lr"  # in a group: what the schedule's factor multiplies
+
+
+class Joint(Optimizer):
+    """Several optimizers as one; `param_groups` are theirs, in order."""
+
+    def __init__(self, parts: Sequence[Optimizer]) -> None:
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self.parts = list(parts)
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """A step of each."""
+        for part in self.parts:
+            part.step(closure)
+
+
+def make_optimizer(
+    model: Model, name: str, *, lr: float, weight_decay: float, muon_lr: float, encoder_lr: float, beta2: float
+) -> Optimizer:
+    """The optimizer of the trainable parameters; vectors (biases, norms) are not decayed.
+
+    Args:
+        model: on the device it will be trained on.
+        name: `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101) or `muon` (Jordan et al. 2024), which takes the
+            weights of linear layers except each head's last.
+        lr: of AdamW.
+        weight_decay: of both.
+        muon_lr: of Muon.
+        encoder_lr: a factor on the rates of the encoders' parameters; below 1 spares weights that were pretrained.
+        beta2: of AdamW.
+    """
+    matrices = {id(p) for p in _hidden_matrices(model)} if name == "muon" else set()
+    encoders = {id(p) for p in model.encoders.parameters()}
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in matrices, id(parameter) in encoders, parameter.ndim >= 2)
+            groups.setdefault(key, []).append(parameter)
+    muon: list[dict[str, Any]] = []
+    adamw: list[dict[str, Any]] = []
+    for (by_muon, in_encoder, decays), parameters in groups.items():
+        rate = (muon_lr if by_muon else lr) * (encoder_lr if in_encoder else 1.0)
+        group = {"params": parameters, "lr": rate, PEAK: rate, "weight_decay": weight_decay if decays else 0.0}
+        (muon if by_muon else adamw).append(group)
+    parts: list[Optimizer] = []
+    if muon:
+        parts.append(Muon(muon))
+    if adamw:
+        parts.append(AdamW(adamw, betas=(0.9, beta2), fused=True))
+    return parts[0] if len(parts) == 1 else Joint(parts)
+
+
+def set_factor(optimizer: Optimizer, factor: float) -> float:
+    """Set every group's rate to `factor` of its peak; returns the rate of the last group."""
+    rate = 0.0
+    for group in optimizer.param_groups:
+        rate = group["lr"] = group[PEAK] * factor
+    return rate
+
+
+def state_tensors(optimizer: Optimizer, names: dict[int, str]) -> dict[str, Tensor]:
+    """Every tensor the optimizer keeps, as `<parameter>|<key>`; `names` maps a parameter's id to its name."""
+    return {
+        f"{names[id(parameter)]}|{key}": value
+        for part in _parts(optimizer)
+        for parameter, state in part.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_tensors(optimizer: Optimizer, parameters: dict[str, nn.Parameter], saved: dict[str, Tensor]) -> None:
+    """The inverse of `state_tensors`; tensors take their parameter's memory layout, which fused kernels rely on."""
+    owner = {id(p): part for part in _parts(optimizer) for group in part.param_groups for p in group["params"]}
+    for name, value in saved.items():
+        at, _, key = name.rpartition("|")
+        parameter = parameters[at]
+        like: Any = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
+        state = owner[id(parameter)].state[parameter]
+        state[key] = value.to(parameter.device) if like is None else like.copy_(value)
+
+
+def _parts(optimizer: Optimizer) -> list[Optimizer]:
+    return optimizer.parts if isinstance(optimizer, Joint) else [optimizer]
+
+
+def _hidden_matrices(model: Model) -> Iterator[Tensor]:
+    """Weights of linear layers and packed attention projections; not embeddings, positions or outputs."""
+    outputs: set[int] = set()
+    for head in model.heads:
+        linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+        outputs.update(id(module) for module in linear[-1:])
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and id(module) not in outputs:
+            yield module.weight
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            yield module.in_proj_weight
