@@ -1,4 +1,4 @@
-"""One run's settings, frozen and checked; knows no Hydra. `config.py` makes them from YAML, `AutoTrainer` from Python."""
+"""One run's settings, frozen and checked; knows no Hydra. `config.py` makes them for the command line and Python."""
 
 from __future__ import annotations
 
@@ -84,3 +84,4 @@ class Settings:
     cache_dir: Path
     debug: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration, as written to config.yaml
+    overrides: tuple[str, ...] = ()  # as typed, less what a candidate decides; the two together are its command

@@ -8,6 +8,7 @@ while it is chosen. A `Candidate` is flat and plain JSON: every active path and 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,9 @@ from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
 from automm.types import Scalar
 
 Candidate = dict[str, Scalar]
+
+_BARE = re.compile(r"[A-Za-z_][\w./:@-]*")  # strings that need no quotes on the command line,
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "nan", "inf"}  # unless they mean something else there
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,8 @@ def describe(param: Param) -> str:
     if isinstance(param, OneOf):
         return f"one of {', '.join(map(str, param.choices))}"
     kind = "an integer" if isinstance(param, Int) else "a number"
-    return f"{kind} from {param.low:g} to {param.high:g}{' (log scale)' if param.log else ''}"
+    low, high = (f"{end:g}" if isinstance(param, Float) else str(end) for end in (param.low, param.high))
+    return f"{kind} from {low} to {high}{' (log scale)' if param.log else ''}"
 
 
 def pinned(value: Scalar) -> OneOf:
@@ -239,11 +244,15 @@ def overrides(candidate: Candidate) -> list[str]:
 
 
 def _literal(value: Scalar) -> str:
+    """A value in override syntax."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        escaped = re.sub(r"(\\*)\"", r"\1\1\"", re.sub(r"(\\+)$", r"\1\1", value))
+        return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else f'"{escaped}"'
+    return repr(value)
 
 
 def _check_range(param: Float | Int) -> None:

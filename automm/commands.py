@@ -1,0 +1,227 @@
+"""The subcommands, and the help that shows them beside the overrides. Knows no Hydra and loads no torch by itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from automm import __version__, presets, registry
+from automm.errors import ConfigError, DataError, near_miss
+from automm.registry import REQUIRED, Component
+from automm.space import OneOf, Param, describe
+
+NAMES = ("plugins", "study", "predict")
+
+_HELP = """\
+automm {version}: searches encoders, fusion and hyperparameters jointly, and hands over a verified ONNX bundle.
+
+A run        automm +task=NAME [GROUP=PRESET | KEY=VALUE]...
+             automm +task=vqa                               the embedded Sort-of-CLEVR set, the default budget
+             automm +task=vqa search=quick run.dir=first    a few minutes; the same command again goes on where it was
+             automm +task=vqa fusion.name=[concat,film] training.lr=[1e-4,1e-2] training.batch_size=256
+             automm -m +task=vqa seed=0,1,2 fusion=concat,film hydra/launcher=joblib    a sweep, one run a point
+             A scalar pins what would be searched, a list narrows it (two numbers are a range, names are a subset).
+
+Commands     automm plugins [KIND [NAME]] [--json]          what is installed, and its options
+             automm study RUN_DIR [--json]                  the trials of a run
+             automm predict BUNDLE ROWS.jsonl [--out FILE]  answers from a bundle; needs no torch
+
+Looking in   automm --cfg job +task=vqa                     every key; automm/conf says what each means
+             automm --info searchpath                       where presets are read from
+             automm --hydra-help                            all that Hydra understands
+
+Presets      GROUP=PRESET takes one of
+{groups}
+Errors are one paragraph and exit status 2; debug=true adds the traceback."""
+
+
+def is_subcommand(words: Sequence[str]) -> bool:
+    """Whether the first word is bare: no override (`=`, or `+ ~` in front) and no flag."""
+    return bool(words) and "=" not in words[0] and words[0][:1] not in ("+", "~", "-", "")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the subcommand that the first word names; returns the exit status.
+
+    Raises:
+        AutommError: no such subcommand, or it cannot do what was asked.
+    """
+    if words[0] not in NAMES:
+        raise ConfigError(
+            f"no command {words[0]!r}. {near_miss(words[0], NAMES)} "
+            "Next: `automm --help` shows commands and overrides; an override is written KEY=VALUE."
+        )
+    asked = _parser().parse_args(list(words))
+    lines: Iterable[str] = asked.command(asked)
+    if getattr(asked, "out", None) is None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+    else:
+        _write(asked.out, lines)
+    return 0
+
+
+def help_text() -> str:
+    """What `automm --help` prints."""
+    rows = [(group, " ".join(options)) for group, options in presets.groups().items()]
+    groups = "".join(f"             {group:<15}{options}\n" for group, options in rows)
+    return _HELP.format(version=__version__, groups=groups)
+
+
+def version_text() -> str:
+    """What `automm --version` prints."""
+    return f"automm {__version__}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="automm")
+    commands = parser.add_subparsers(required=True)
+    plugins = commands.add_parser("plugins", help="list components and their health, or show one of them")
+    plugins.add_argument("kind", nargs="?", help=f"one of {', '.join(registry.KINDS)}")
+    plugins.add_argument("name", nargs="?", help="a component of that kind: show its options, space and docstring")
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+    plugins.set_defaults(command=_plugins)
+    study = commands.add_parser("study", help="list the trials of a run")
+    study.add_argument("run_dir", type=Path, help="the run's directory")
+    study.add_argument("--json", action="store_true", help="print JSON: number, state, candidate, values, reason")
+    study.set_defaults(command=_study)
+    predict = commands.add_parser("predict", help="answer rows with a bundle")
+    predict.add_argument("bundle", type=Path, help="the bundle's folder, such as RUN_DIR/bundle")
+    predict.add_argument(
+        "rows", type=Path, help="JSON lines, one row each; image paths are relative to where you stand"
+    )
+    predict.add_argument("--out", type=Path, help="write the answers there instead of printing them")
+    predict.set_defaults(command=_predict)
+    return parser
+
+
+def _plugins(asked: argparse.Namespace) -> Iterable[str]:
+    if asked.kind is not None and asked.kind not in registry.KINDS:
+        raise ConfigError(f"no kind of component named {asked.kind!r}. {near_miss(asked.kind, registry.KINDS)}")
+    if asked.name is not None:
+        shown = _shown(registry.get(asked.kind, asked.name))
+        return [_json(shown)] if asked.json else _page(shown)
+    rows = [asdict(row) for row in registry.listing() if asked.kind in (None, row.kind)]
+    if asked.json:
+        return [_json(rows)]
+    table = _table(rows, ("kind", "name", "version", "origin", "health"))
+    details = [f"{row['kind']} {row['name']}: {row['detail']}" for row in rows if row["detail"]]
+    return [*table, *([""] if details else []), *details]
+
+
+def _shown(component: Component) -> dict[str, Any]:
+    """All there is to say about a component, plain JSON."""
+    searched = dict(component.space.paths())
+    options = [
+        {
+            "name": option.name,
+            "type": option.annotation,
+            "required": option.default is REQUIRED,
+            "default": None if option.default is REQUIRED else option.default,
+            "searched": _searched(searched[option.name]) if option.name in searched else None,
+        }
+        for option in component.options.values()
+    ]
+    return {
+        "kind": component.kind,
+        "name": component.name,
+        "version": component.version,
+        "origin": component.origin,
+        "options": options,
+        "doc": component.doc,
+    }
+
+
+def _searched(param: Param) -> str:
+    brings = sorted(str(choice) for choice in param.children) if isinstance(param, OneOf) else []
+    return describe(param) + (f"; {', '.join(brings)} bring options of their own" if brings else "")
+
+
+def _page(shown: Mapping[str, Any]) -> Iterable[str]:
+    yield f"{shown['kind']} {shown['name']}, from {shown['origin']} {shown['version']}".rstrip()
+    yield ""
+    yield from shown["doc"].splitlines()
+    yield ""
+    if not shown["options"]:
+        yield "It takes no options."
+        return
+    rows = [
+        {
+            "option": option["name"],
+            "type": option["type"],
+            "default": "(required)" if option["required"] else json.dumps(option["default"], default=str),
+            "searched": option["searched"] or "no: pin it, or list values to choose from",
+        }
+        for option in shown["options"]
+    ]
+    yield from _table(rows, ("option", "type", "default", "searched"))
+
+
+def _study(asked: argparse.Namespace) -> Iterable[str]:
+    from automm.search.history import trials_table
+    from automm.search.study import Study
+
+    with Study.open(asked.run_dir / "study.db", readonly=True) as study:
+        rows = trials_table(study)
+    if asked.json:
+        return [_json(rows)]
+    flat = [{**row, "values": _pairs(row["values"]), "candidate": _pairs(row["candidate"])} for row in rows]
+    return _table(flat, ("number", "state", "values", "reason", "candidate"))
+
+
+def _predict(asked: argparse.Namespace) -> Iterable[str]:
+    from automm.runtime.predictor import Predictor
+
+    rows = _read_rows(asked.rows)
+    return [json.dumps(answer, ensure_ascii=False) for answer in Predictor.open(asked.bundle).predict(rows)]
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the rows in {path} cannot be read: {error}. Next: name a file of JSON lines.") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is no JSON: {error}. Next: write one object a line.") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number} holds a {type(row).__name__}. Next: write one object a line.")
+        rows.append(row)
+    return rows
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    text = "".join(line + "\n" for line in lines)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"the answers cannot be written to {path}: {error}. Next: name a file in a folder that exists."
+        ) from error
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Iterable[str]:
+    """Aligned columns; the last one is as long as it is."""
+    cells = [list(columns)] + [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(columns) - 1)]
+    for line in cells:
+        padded = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)]
+        yield "  ".join([*padded, line[-1]]).rstrip()
+
+
+def _pairs(values: Mapping[str, Any] | None) -> str:
+    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in (values or {}).items())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)

@@ -1,0 +1,199 @@
+"""Hydra, and what is ours about it: overrides in, `Settings` out, errors in a paragraph. Imports no torch.
+
+Only this file and `__main__` know Hydra. Sections that hold options of components are open maps: their keys are added
+as asked (`++`), and checked afterwards against the components themselves, which know better than a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from automm import presets, registry
+from automm.errors import AutommError, ConfigError, UnknownComponent, UnknownKey, near_miss
+from automm.sections import settings_of
+from automm.settings import Settings
+
+ROOT = "config"
+_DECIDED = re.compile(r"run\.dir=|encoder\.|fusion\.|training\.(?!epochs|patience|precision|threads)")
+_OPEN = re.compile(r"(data|task|strategy|executor|training|encoder|fusion\.options)\.[^=]+=")
+_KIND_OF_GROUP = {"task": "task", "data": "data", "fusion": "fusion", "strategy": "strategy", "executor": "executor"}
+_NO_TASK = "no task is chosen. Next: say which, as in `automm +task=vqa`. Known: "
+
+
+class _PluginPresets(SearchPathPlugin):
+    """Plugins' packages of YAML come after ours, so that they add and never shadow."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for each in presets.plugin_packages():
+            search_path.append(f"automm.conf of {each.origin}", f"pkg://{each.package}")
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration that these overrides make of ours.
+
+    Raises:
+        ConfigError: an override that cannot be read, or names what is not there.
+    """
+    with _explained():
+        Plugins.instance().register(_PluginPresets)
+        with hydra.initialize_config_module(presets.OURS, job_name="automm", version_base="1.3"):
+            return hydra.compose(ROOT, overrides=prepared(overrides))
+
+
+def to_settings(cfg: DictConfig, cwd: Path, *, run_dir: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Checked settings from a composed configuration; `run_dir` replaces `run.dir`.
+
+    Raises:
+        ConfigError: a key, a name or a value that cannot be. Nothing has been done yet.
+        PluginError: a component that is named cannot be used.
+    """
+    if OmegaConf.is_missing(cfg, "task.name") or OmegaConf.select(cfg, "task.name", default=None) is None:
+        raise ConfigError(_NO_TASK + ", ".join(presets.groups()["task"]) + ".")
+    with _explained():
+        tree: Any = OmegaConf.to_container(cfg, resolve=True)
+    asked = [o.removeprefix("++") for o in overrides]
+    return settings_of(tree, cwd, run_dir=run_dir, overrides=[o for o in asked if not _DECIDED.match(o)])
+
+
+def job_settings(cfg: DictConfig) -> Settings:
+    """The settings of the job that Hydra is running; each of a sweep has a directory of its own.
+
+    Raises:
+        ConfigError: as `to_settings`.
+    """
+    job = HydraConfig.get()
+    if job.run.dir != ".":
+        raise ConfigError(f"hydra.run.dir={job.run.dir} has no effect here. Next: run.dir={job.run.dir}")
+    run_dir = Path(job.runtime.output_dir) if job.mode == RunMode.MULTIRUN else None
+    return to_settings(cfg, Path(job.runtime.cwd), run_dir=run_dir, overrides=list(job.overrides.task))
+
+
+def sweep_job() -> str | None:
+    """The job of a sweep that is running, in words; None in a single run."""
+    job = HydraConfig.get()
+    if job.mode != RunMode.MULTIRUN:
+        return None
+    return f"job #{job.job.num} ({' '.join(o.removeprefix('++') for o in job.overrides.task)})"
+
+
+def application(job: Callable[[DictConfig], None], argv: Sequence[str]) -> None:
+    """Run Hydra's command line: compose, then `job` once, or once per point of a sweep.
+
+    Raises:
+        ConfigError: the configuration cannot be composed.
+        Exception: whatever a job raised.
+    """
+    overrides = [word for word in argv if "=" in word and not word.startswith("-")]
+    swept = bool({"-m", "--multirun"} & set(argv))
+    words = prepared(argv)
+    if swept and not any(o.lstrip("+").startswith("run.dir=") for o in overrides):
+        words.append("run.dir=multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}_${task.name}")
+    with _as_process(words), _explained():
+        Plugins.instance().register(_PluginPresets)
+        hydra.main(config_path=f"pkg://{presets.OURS}", config_name=ROOT, version_base="1.3")(job)()
+
+
+def prepared(words: Sequence[str]) -> list[str]:
+    """Overrides as Hydra needs them.
+
+    Raises:
+        ConfigError: a group is given a list, of which Hydra would silently take the last.
+    """
+    out = []
+    for word in words:
+        key, equals, value = word.lstrip("+").partition("=")
+        if equals and value.startswith("[") and not word.startswith("-") and key in presets.groups():
+            names = key.replace("/", ".") + ".name"
+            several = (
+                f"{names}={value}" if key.partition("/")[0] in ("fusion", "encoder") else f"-m {key}={value[1:-1]}"
+            )
+            raise ConfigError(f"{word}: {key} takes one preset, not a list. Next: {several}")
+        out.append(f"++{word}" if _OPEN.match(word) else word)
+    return out
+
+
+@contextmanager
+def _as_process(words: Sequence[str]) -> Iterator[None]:
+    """Hydra reads its command line from the process, and prints errors and exits unless it is told to raise them."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = ["automm", *words], "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into our errors."""
+    try:
+        yield
+    except AutommError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(error) from error
+
+
+def _explain(error: Exception) -> ConfigError:
+    said = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"the override {error.override!r} cannot be read: {' '.join(error.message.splitlines()[0].split())}. "
+            "Next: write KEY=VALUE, and put quotes around a value with special characters: 'key=\"a b\"'."
+        )
+    if "task.name" in said and "missing" in said.lower():
+        return ConfigError(_NO_TASK + ", ".join(presets.groups()["task"]) + ".")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_preset(str(error.missing_cfg_file))
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", said):
+        return ConfigError(f"{found[1]} is more than one value. Next: put -m first to run once for each of them.")
+    if found := re.search(r"Could not override '([^']+)'", said):
+        return _no_key(found[1], said)
+    return ConfigError(f"the configuration cannot be composed: {said}")
+
+
+def _no_preset(path: str) -> ConfigError:
+    group, _, option = path.rpartition("/")
+    message = f"no preset {option!r} in the group {group}. {near_miss(option, presets.groups().get(group, []))}"
+    kind = "encoder" if group.startswith("encoder") else _KIND_OF_GROUP.get(group, "")
+    if kind and option in registry.names(kind):
+        message += (
+            f" Next: the {kind} {option!r} is installed, but has no preset: {group.replace('/', '.')}.name={option}"
+        )
+    return UnknownComponent(message)
+
+
+def _no_key(key: str, said: str) -> ConfigError:
+    groups = presets.groups()
+    if key in groups and "defaults list" in said:
+        return UnknownKey(f"the group {key} has no default to replace. Next: write +{key}=..., with a plus sign.")
+    parent, _, last = key.rpartition(".")
+    section = _section(parent)
+    known = {str(k) for k in section} | ({g for g in groups if "/" in g} if not parent else set())
+    return UnknownKey(f"no setting {key!r}. {near_miss(last, known)}")
+
+
+def _section(path: str) -> DictConfig:
+    """The section at `path`, else the whole configuration, as it is without overrides."""
+    cfg = compose()
+    found = OmegaConf.select(cfg, path) if path else cfg
+    return found if isinstance(found, DictConfig) else cfg

@@ -1,0 +1,198 @@
+"""A composed configuration, section by section, checked -> Settings. Plain mappings; knows no Hydra.
+
+What costs nothing is checked first (keys, ranges, names), so that a slip of the pen is answered before torch loads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from automm import choices
+from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
+from automm.settings import (
+    BaselineSettings,
+    ExportSettings,
+    SearchSettings,
+    Settings,
+    TrainingSettings,
+)
+from automm.space import Float, Int, OneOf, Param, describe
+
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What a key with a meaning of its own may hold."""
+
+    param: Param
+    nullable: bool = False
+
+
+_COUNT = Int(1, 10**9)
+_BOOL = OneOf((False, True))
+_ROOT = {"seed": _Key(Int(0, 2**32 - 1)), "device": _Key(OneOf(("auto", "cpu", "cuda"))), "debug": _Key(_BOOL)}
+_SEARCH = {
+    "trials": _Key(_COUNT),
+    "timeout": _Key(Float(1e-3, 1e9), nullable=True),
+    "min_epochs": _Key(_COUNT),
+    "max_epochs": _Key(_COUNT, nullable=True),
+    "eta": _Key(Int(2, 1000)),
+    "max_gflop": _Key(Float(1e-9, 1e9), nullable=True),
+    "keep_checkpoints": _Key(_COUNT),
+}
+_TRAINING = {
+    "epochs": _Key(_COUNT),
+    "patience": _Key(_COUNT, nullable=True),
+    "precision": _Key(OneOf(("auto", "32-true", "bf16-mixed", "16-mixed"))),
+    "threads": _Key(Int(1, 4096), nullable=True),
+}
+_BASELINES = {"unimodal": _Key(_BOOL), "unimodal_epochs": _Key(_COUNT, nullable=True), "defaults": _Key(_BOOL)}
+_EXPORT = {
+    "enabled": _Key(_BOOL),
+    "opset": _Key(Int(18, 23)),
+    "tolerance": _Key(Float(0.0, 1.0)),
+    "golden": _Key(Int(1, 10_000)),
+}
+_SINGLE = ("task", "data", "strategy", "executor")  # sections of one component with its options beside its name
+_SECTIONS = (*_SINGLE, "encoder", "fusion", "training", "search", "baselines", "export", "run")
+_OTHERS = ("cache_dir",)
+
+
+def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Settings from a composed configuration.
+
+    Args:
+        tree: the configuration, resolved to plain mappings.
+        cwd: the directory relative paths are meant from.
+        run_dir: instead of `run.dir`, where something else decides (a sweep's job).
+        overrides: what the user asked for beside what a candidate decides.
+
+    Raises:
+        ConfigError: a key, name or value that cannot be; nothing has been done yet.
+        PluginError: a component that is named cannot be used.
+    """
+    root = _values("", {key: tree[key] for key in tree if key not in (*_SECTIONS, *_OTHERS)}, _ROOT, tree)
+    parts = {name: _mapping(tree, name) for name in _SECTIONS}
+    search, training, baselines, export = _numbers(parts)
+    _check_names(parts)
+    components = {kind: choices.component(kind, kind, parts[kind]) for kind in _SINGLE}
+    solver = {key: value for key, value in parts["training"].items() if key not in _TRAINING}
+    return Settings(
+        task=components["task"],
+        data=components["data"],
+        space=choices.build_space(parts["encoder"], parts["fusion"], solver),
+        search=SearchSettings(strategy=components["strategy"], executor=components["executor"], **search),
+        training=TrainingSettings(device=root["device"], **training),
+        baselines=BaselineSettings(**baselines),
+        export=ExportSettings(**export),
+        seed=root["seed"],
+        run_dir=cwd / _run_dir(parts["run"]) if run_dir is None else run_dir,
+        cache_dir=cwd / Path(tree.get("cache_dir") or default_cache()).expanduser(),
+        debug=root["debug"],
+        config=tree,
+        overrides=tuple(overrides),
+    )
+
+
+def default_cache() -> Path:
+    """$AUTOMM_CACHE, else the directory this platform keeps caches in."""
+    if asked := os.environ.get("AUTOMM_CACHE"):
+        return Path(asked)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "automm"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "automm" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "automm"
+
+
+def _numbers(parts: Mapping[str, Section]) -> list[dict[str, Any]]:
+    """The values of search, training, baselines and export."""
+    fixed = {key: value for key, value in parts["training"].items() if key in _TRAINING}
+    search = _values("search", parts["search"], _SEARCH)
+    training = _values("training", fixed, _TRAINING)
+    baselines = _values("baselines", parts["baselines"], _BASELINES)
+    _check_epochs(search, training)
+    baselines["unimodal_epochs"] = baselines["unimodal_epochs"] or training["epochs"]
+    return [search, training, baselines, _values("export", parts["export"], _EXPORT)]
+
+
+def _check_names(parts: Mapping[str, Section]) -> None:
+    """Raise unless every component that is named is installed; imports nothing."""
+    for kind in _SINGLE:
+        choices.check_name(kind, f"{kind}.name", parts[kind].get("name"))
+    for modality, section in parts["encoder"].items():
+        if section is not None:
+            name = _mapping(parts["encoder"], modality, "encoder.").get("name")
+            choices.check_name("encoder", f"encoder.{modality}.name", name)
+    choices.check_name("fusion", "fusion.name", parts["fusion"].get("name"))
+    choices.check_name("solver", "training.solver", parts["training"].get("solver"))
+
+
+def _values(where: str, section: Section, keys: Mapping[str, _Key], known: Section | None = None) -> dict[str, Any]:
+    """A section's values, each of its key's own type."""
+    dot = f"{where}." if where else ""
+    for key in section:
+        if key not in keys:
+            raise UnknownKey(f"no setting {dot}{key}. {near_miss(key, known or keys)}")
+    out: dict[str, Any] = {}
+    for key, rule in keys.items():
+        if key not in section:
+            raise UnknownKey(
+                f"{dot}{key} is missing from the configuration. Next: leave its default in place, or set it."
+            )
+        value = section[key]
+        if value is None and rule.nullable:
+            out[key] = None
+        elif not rule.param.holds(value):
+            also = ", or null" if rule.nullable else ""
+            raise OutOfRange(f"{dot}{key}={value} is not allowed: {describe(rule.param)}{also}")
+        else:
+            out[key] = _cast(rule.param, value)
+    return out
+
+
+def _cast(param: Param, value: Any) -> Any:
+    if isinstance(param, Int):
+        return int(value)
+    return float(value) if isinstance(param, Float) else value
+
+
+def _mapping(tree: Section, key: str, prefix: str = "") -> Section:
+    section = tree.get(key)
+    if isinstance(section, Mapping):
+        return section
+    path = prefix + key
+    group = path.replace(".", "/")
+    if isinstance(section, (list, tuple)):
+        hint = f"{path}.name=[{','.join(map(str, section))}] narrows it to several"
+    elif section is None:
+        hint = f"{group}=NAME picks a preset"
+    else:
+        hint = f"{group}={section} picks the preset of that name, {path}.name={section} the component"
+    raise ConfigError(f"{path}={section} is not allowed: {path} is a section of settings. Next: {hint}.")
+
+
+def _run_dir(section: Section) -> Path:
+    for key in section:
+        if key != "dir":
+            raise UnknownKey(f"no setting run.{key}. {near_miss(key, ['dir'])}")
+    if not isinstance(section.get("dir"), str) or not section["dir"]:
+        raise ConfigError(f"run.dir={section.get('dir')} is no folder. Next: name one, or leave run.dir out.")
+    return Path(section["dir"]).expanduser()
+
+
+def _check_epochs(search: dict[str, Any], training: Section) -> None:
+    search["max_epochs"] = search["max_epochs"] or training["epochs"]
+    low, high, last = search["min_epochs"], search["max_epochs"], training["epochs"]
+    if not low <= high <= last:
+        raise OutOfRange(
+            f"search.min_epochs={low}, search.max_epochs={high} and training.epochs={last} do not follow one another: "
+            "a trial starts with the first, ends with the second, and the best goes on to the third. "
+            "Next: set them so that none is smaller than the one before."
+        )
