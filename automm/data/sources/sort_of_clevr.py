@@ -109,12 +109,12 @@ class SortOfCLEVR(Source):
         images = np.empty((self.images[split], SIZE, SIZE, 3), np.uint8)
         asked = np.empty((self.images[split], sum(self.kinds), 2), np.uint8)
         for start in range(0, len(images), _CHUNK):
-            stop = min(start + _CHUNK, len(images))
+            now = min(_CHUNK, len(images) - start)  # a whole chunk is drawn, so that the stream ignores how many count
             centres_NK2, square_NK = draw_scenes(rng, _CHUNK)
             questions_NQ = draw_questions(rng, _CHUNK, *self.kinds)
             answers_NQ = np.take_along_axis(answer_all(centres_NK2, square_NK), questions_NQ, axis=1)
-            images[start:stop] = paint(centres_NK2, square_NK)[: stop - start]
-            asked[start:stop] = np.stack([questions_NQ, answers_NQ], axis=2)[: stop - start]
+            images[start : start + now] = paint(centres_NK2[:now], square_NK[:now])
+            asked[start : start + now] = np.stack([questions_NQ, answers_NQ], axis=2)[:now]
         return images, asked
 
     def _cached(self, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,262 @@
+import json
+import logging
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from automm.data.schema import infer
+from automm.data.sources.table import TableSource
+from automm.errors import DataError, OutOfRange, UnknownKey
+
+COLOURS = ["red", "green", "blue", "white"]
+
+
+def rows(n=40, first=0):
+    """Two rows share each picture."""
+    return [
+        {"picture": f"img/{first + i // 2}.png", "title": f"thing number {first + i}", "colour": COLOURS[i // 2 % 4],
+         "who": f"person {first + i // 4}"}
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def pictures(folder, table):
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    for name in {row["picture"] for row in table if row["picture"]}:
+        Image.new("RGB", (6, 5), (len(name), 0, 0)).save(folder / name)
+
+
+def write_csv(path, table, delimiter=","):
+    lines = [delimiter.join(table[0])] + [delimiter.join(map(str, row.values())) for row in table]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_jsonl(path, table):
+    path.write_text("\n".join(json.dumps(row) for row in table) + "\n\n")
+
+
+WRITERS = {
+    "csv": write_csv,
+    "tsv": lambda path, table: write_csv(path, table, "\t"),
+    "jsonl": write_jsonl,
+    "parquet": lambda path, table: pq.write_table(pa.Table.from_pylist(table), path),
+}
+
+
+@pytest.fixture
+def table(tmp_path):
+    pictures(tmp_path, rows())
+    write_csv(tmp_path / "t.csv", rows())
+    return tmp_path / "t.csv"
+
+
+def load(file, **options):
+    return TableSource(**{"path": str(file), "target": "colour", "drop": ["who"], **options}).load(0, file.parent)
+
+
+def failure(file, **options):
+    with pytest.raises(DataError) as caught:
+        load(file, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_format_gives_the_same_tables(tmp_path, kind):
+    pictures(tmp_path, rows())
+    path = tmp_path / f"t.{kind}"
+    WRITERS[kind](path, rows())
+    splits = load(path)
+    assert [(f.name, f.modality, f.role) for f in splits.train.schema.fields] == [
+        ("picture", "image", "input"),
+        ("title", "text", "input"),
+        ("colour", "categorical", "target"),
+    ]
+    parts = (splits.train, splits.valid, splits.test)
+    assert sum(map(len, parts)) == 40
+    assert sorted(i for t in parts for i in t.ids) == list(range(40))
+    for part in parts:
+        for at, row in enumerate(part.ids):
+            assert part.row(at) == {"picture": str(tmp_path / rows()[row]["picture"]), "title": rows()[row]["title"]}
+            assert part.targets[at] == rows()[row]["colour"]
+
+
+def test_rows_that_share_an_image_or_a_group_stay_together(table):
+    splits = load(table)
+    shown = [set(t.columns["picture"].values) for t in (splits.train, splits.valid, splits.test)]
+    assert not shown[0] & shown[1]
+    assert not shown[0] & shown[2]
+    assert not shown[1] & shown[2]
+    grouped = load(table, group="who", drop=[])
+    people = [{rows()[i]["who"] for i in t.ids} for t in (grouped.train, grouped.valid, grouped.test)]
+    assert not people[0] & people[1]
+    assert not people[0] & people[2]
+    assert not people[1] & people[2]
+
+
+def test_rows_alike_in_all_inputs_stay_together(tmp_path):
+    table = [{"title": f"the same words {i // 2}", "colour": COLOURS[i % 4]} for i in range(60)]
+    write_csv(tmp_path / "t.csv", table)
+    splits = TableSource(path=str(tmp_path / "t.csv"), target="colour").load(0, tmp_path)
+    texts = [set(t.columns["title"].values) for t in (splits.train, splits.valid, splits.test)]
+    assert not texts[0] & texts[1]
+    assert not (texts[0] | texts[1]) & texts[2]
+
+
+def test_given_files_are_taken_as_they_are(table, tmp_path):
+    for name, first in (("v", 100), ("w", 200)):
+        pictures(tmp_path, rows(8, first))
+        write_csv(tmp_path / f"{name}.csv", rows(8, first))
+    splits = load(table, valid=str(tmp_path / "v.csv"), test=str(tmp_path / "w.csv"), id="who", drop=[])
+    assert [len(t) for t in (splits.train, splits.valid, splits.test)] == [40, 8, 8]
+    assert splits.test.ids[0] == "person 200"
+    unlabelled = [{k: v for k, v in row.items() if k != "colour"} for row in rows(8, 200)]
+    write_csv(tmp_path / "w.csv", unlabelled)
+    assert load(table, test=str(tmp_path / "w.csv")).test.targets == [None] * 8
+    assert "lacks the column 'colour'" in failure(table, valid=str(tmp_path / "w.csv"))
+
+
+def test_no_test_where_none_is_wanted(table):
+    assert load(table, test_fraction=0).test is None
+
+
+def test_missing_cells_are_missing_modalities(tmp_path):
+    table = rows()
+    for at in (0, 1, 5):
+        table[at]["picture"] = ""
+    table[2]["title"] = ""
+    pictures(tmp_path, table)
+    write_csv(tmp_path / "t.csv", table)
+    splits = load(tmp_path / "t.csv")
+    cells = {i: t.row(at) for t in (splits.train, splits.valid, splits.test) for at, i in enumerate(t.ids)}
+    assert [cells[i]["picture"] for i in (0, 1, 5)] == [None] * 3
+    assert cells[2]["title"] is None
+    assert len(cells) == 40
+
+
+def test_leakage_between_given_files_is_an_error(table, tmp_path):
+    write_csv(tmp_path / "v.csv", [*rows(8, 100), rows()[3]])
+    pictures(tmp_path, rows(8, 100))
+    assert "train and validation sets share 1 'picture' image(s)" in failure(table, valid=str(tmp_path / "v.csv"))
+    (tmp_path / "v.csv").write_text("title,colour,who\nmy very own words,red,person 3\n")
+    message = failure(table, valid=str(tmp_path / "v.csv"), group="who", drop=["picture"])
+    assert "share 1 value of 'who'(s), such as person 3" in message
+
+
+def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
+    for name, texts in (("t", 12), ("v", 3)):
+        write_csv(tmp_path / f"{name}.csv", [{"title": f"words that repeat {i}", "c": i % 2} for i in range(texts)])
+    source = TableSource(path=str(tmp_path / "t.csv"), target="c", valid=str(tmp_path / "v.csv"), test_fraction=0)
+    with caplog.at_level(logging.WARNING):
+        source.load(0, tmp_path)
+    assert "share 3 rows alike" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "modality"),
+    [
+        (["a.png", "b/c.JPEG", None], "image"),
+        (["a.png", "not one"], "text"),
+        (["x"] * 20 + ["y"] * 20, "categorical"),
+        (["is it on the left"] * 40, "text"),
+        (["alpha", "beta", "gamma"], "text"),
+        ([1, 2.5, None], "numeric"),
+        ([True, False], "categorical"),
+    ],
+)
+def test_modalities_are_inferred_with_a_reason(cells, modality):
+    field = infer("x", cells)
+    assert field.modality == modality
+    assert field.reason
+
+
+def test_columns_without_an_encoder_are_named_with_what_to_do(tmp_path):
+    table = [{**row, "weight": i / 3, "brand": "ab"[i % 2]} for i, row in enumerate(rows())]
+    pictures(tmp_path, table)
+    write_csv(tmp_path / "t.csv", table)
+    message = failure(tmp_path / "t.csv")
+    assert "'weight' is numeric" in message
+    assert "'brand' is categorical" in message
+    assert "data.drop=[weight,brand]" in message
+    assert "+data.columns.weight=text" in message
+    splits = load(tmp_path / "t.csv", drop=["who", "weight"], columns={"brand": "text"})
+    assert splits.train.row(0)["brand"] in ("a", "b")
+
+
+BAD = {
+    "no target": (lambda t, _: t[3].update(colour=""), "row 4: it has no target"),
+    "missing image": (lambda _, folder: (folder / "img/2.png").unlink(), "does not exist"),
+    "broken image": (lambda _, folder: (folder / "img/2.png").write_bytes(b"\x89PNG cut"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_row_is_named_or_skipped_and_counted(tmp_path, caplog, case):
+    break_it, problem = BAD[case]
+    table = rows()
+    pictures(tmp_path, table)
+    break_it(table, tmp_path)
+    write_csv(tmp_path / "t.csv", table)
+    message = failure(tmp_path / "t.csv")
+    assert str(tmp_path / "t.csv") in message
+    assert problem in message
+    with caplog.at_level(logging.WARNING):
+        splits = load(tmp_path / "t.csv", on_error="skip")
+    kept = {i for t in (splits.train, splits.valid, splits.test) for i in t.ids}
+    assert kept == set(range(40)) - ({3} if case == "no target" else {4, 5})
+    assert "skipped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": None}, "data.target is not set. Next: name one of the columns"),
+        ({"target": "color"}, "data.target=color: .* has no such column. Did you mean 'colour'"),
+        ({"drop": ["whom"]}, "data.drop=whom: .* Did you mean 'who'"),
+        ({"path": "nowhere.csv"}, "data.path=nowhere.csv should be a file"),
+        ({"path": None}, "data.path is not set"),
+        ({"drop": ["who", "picture", "title"]}, "no input column"),
+    ],
+)
+def test_bad_options_are_named(table, options, message):
+    with pytest.raises(DataError, match=message):
+        load(table, **options)
+
+
+def test_bad_modalities_are_named(table):
+    with pytest.raises(UnknownKey, match=r"data.columns.titel: .*Did you mean 'title'"):
+        load(table, columns={"titel": "text"})
+    with pytest.raises(OutOfRange, match=r"data.columns.title=txt is no modality. Did you mean 'text'"):
+        load(table, columns={"title": "txt"})
+    with pytest.raises(OutOfRange, match=r"data.valid_fraction=0"):
+        TableSource(valid_fraction=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as csv: .*Expected 2 columns, got 3"),
+        ("t.csv", b"", "cannot be read as csv"),
+        ("t.csv", b"a,b\n", "has no rows"),
+        ("t.csv", b"a,a\n1,2\n", "stand in the table twice: a"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not valid JSON: .* at column"),
+        ("t.jsonl", b"[1]\n", "line 1 is list, not an object"),
+        ("t.jsonl", b"\xff\n", "not UTF-8"),
+        ("t.parquet", b"PAR1 or not", "cannot be read as parquet"),
+        ("t.xlsx", b"", "is no table that automm reads: .csv, .tsv, .parquet, .jsonl"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path / name, target="a", drop=[])
+    assert str(tmp_path / name) in str(caught.value) or "twice" in message
+
+
+def test_numbers_are_targets(tmp_path):
+    write_jsonl(tmp_path / "t.jsonl", [{"t": f"some words {i}", "y": i / 7} for i in range(40)])
+    splits = TableSource(path=str(tmp_path / "t.jsonl"), target="y").load(0, tmp_path)
+    assert splits.train.schema["y"].modality == "numeric"
+    assert np.isclose(sum(sum(t.targets) for t in (splits.train, splits.valid, splits.test)), sum(range(40)) / 7)
