@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,10 @@ def application(job: Callable[[DictConfig], None], argv: Sequence[str]) -> None:
         ConfigError: the configuration cannot be composed.
         Exception: whatever a job raised.
     """
-    overrides = [word for word in argv if "=" in word and not word.startswith("-")]
-    swept = bool({"-m", "--multirun"} & set(argv))
     words = prepared(argv)
-    if swept and not any(o.lstrip("+").startswith("run.dir=") for o in overrides):
-        words.append("run.dir=multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}_${task.name}")
+    swept = bool({"-m", "--multirun"} & set(argv))
+    if swept and not any(word.lstrip("+").startswith(("run.dir=", "hydra.sweep.dir=")) for word in words):
+        words.append(f"hydra.sweep.dir={datetime.now():multirun/%Y-%m-%d/%H-%M-%S}")
     with _as_process(words), _explained():
         Plugins.instance().register(_PluginPresets)
         hydra.main(config_path=f"pkg://{presets.OURS}", config_name=ROOT, version_base="1.3")(job)()
@@ -115,10 +115,11 @@ def prepared(words: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a group is given a list, of which Hydra would silently take the last.
     """
+    groups = presets.groups()
     out = []
     for word in words:
         key, equals, value = word.lstrip("+").partition("=")
-        if equals and value.startswith("[") and not word.startswith("-") and key in presets.groups():
+        if equals and value.startswith("[") and not word.startswith("-") and key in groups:
             names = key.replace("/", ".") + ".name"
             several = (
                 f"{names}={value}" if key.partition("/")[0] in ("fusion", "encoder") else f"-m {key}={value[1:-1]}"

@@ -30,8 +30,19 @@ Section = Mapping[str, Any]
 class _Key:
     """What a key with a meaning of its own may hold."""
 
-    param: Param
+    param: Param | None  # None: any text
     nullable: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether the key may hold `value`."""
+        if value is None:
+            return self.nullable
+        return isinstance(value, str) if self.param is None else self.param.holds(value)
+
+    @property
+    def said(self) -> str:
+        """What it may hold, in words."""
+        return (describe(self.param) if self.param else "a name") + (", or null" if self.nullable else "")
 
 
 _COUNT = Int(1, 10**9)
@@ -45,6 +56,8 @@ _SEARCH = {
     "eta": _Key(Int(2, 1000)),
     "max_gflop": _Key(Float(1e-9, 1e9), nullable=True),
     "keep_checkpoints": _Key(_COUNT),
+    "objective": _Key(None, nullable=True),
+    "direction": _Key(OneOf(("maximize", "minimize")), nullable=True),
 }
 _TRAINING = {
     "epochs": _Key(_COUNT),
@@ -95,7 +108,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         run_dir=cwd / _run_dir(parts["run"]) if run_dir is None else run_dir,
         cache_dir=cwd / Path(tree.get("cache_dir") or default_cache()).expanduser(),
         debug=root["debug"],
-        config=tree,
+        config=tree if run_dir is None else {**tree, "run": {"dir": str(run_dir)}},
         overrides=tuple(overrides),
     )
 
@@ -146,18 +159,15 @@ def _values(where: str, section: Section, keys: Mapping[str, _Key], known: Secti
             raise UnknownKey(
                 f"{dot}{key} is missing from the configuration. Next: leave its default in place, or set it."
             )
-        value = section[key]
-        if value is None and rule.nullable:
-            out[key] = None
-        elif not rule.param.holds(value):
-            also = ", or null" if rule.nullable else ""
-            raise OutOfRange(f"{dot}{key}={value} is not allowed: {describe(rule.param)}{also}")
-        else:
-            out[key] = _cast(rule.param, value)
+        if not rule.holds(section[key]):
+            raise OutOfRange(f"{dot}{key}={section[key]} is not allowed: {rule.said}")
+        out[key] = _cast(rule.param, section[key])
     return out
 
 
-def _cast(param: Param, value: Any) -> Any:
+def _cast(param: Param | None, value: Any) -> Any:
+    if value is None:
+        return None
     if isinstance(param, Int):
         return int(value)
     return float(value) if isinstance(param, Float) else value
