@@ -25,28 +25,29 @@ class NumberedImages:
     def __init__(self, folder: Path, template: str | None) -> None:
         self.folder = folder
         self.template = template
-        self._names: dict[int, str] = {}
+        self._paths: dict[int, Path | None] = {}
         if template is None:
             self._index()
 
     def path(self, image_id: int) -> Path | None:
         """The file of this number; None when there is none."""
-        name = self._names.get(image_id) if self.template is None else self.template.format(image_id=image_id)
-        path = None if name is None else self.folder / name
-        return path if self.template is None or (path is not None and path.is_file()) else None
+        if image_id not in self._paths and self.template is not None:
+            path = self.folder / self.template.format(image_id=image_id)
+            self._paths[image_id] = path if path.is_file() else None
+        return self._paths.get(image_id)
 
     def _index(self) -> None:
         for name in sorted(entry.name for entry in os.scandir(self.folder)):
             match = _NUMBERED.fullmatch(name)
             if match is None:
                 continue
-            other = self._names.setdefault(int(match[1]), name)
-            if other != name:
+            other = self._paths.setdefault(int(match[1]), self.folder / name)
+            if other is not None and other.name != name:
                 raise DataError(
-                    f"{self.folder} holds two files for image {int(match[1])}, {other} and {name}. "
+                    f"{self.folder} holds two files for image {int(match[1])}, {other.name} and {name}. "
                     "Next: say which with data.template, such as data.template='COCO_val2014_{image_id:012d}.jpg'."
                 )
-        if not self._names:
+        if not self._paths:
             raise DataError(
                 f"{self.folder} holds no file named like COCO_val2014_000000000042.jpg or 000000000042.jpg. "
                 "Next: check the folder, or give data.template, such as '{image_id}.jpg'."
