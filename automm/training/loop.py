@@ -133,7 +133,8 @@ class _Loop:
             on_device = moved(batch, self.fabric.device)
             loss = self._loss(on_device)
             self.fabric.backward(loss / self.solver.accumulate)
-            total += loss.detach() * len(batch)
+            loss = loss.detach()
+            total += loss * len(batch)
             waiting += 1
             if waiting == self.solver.accumulate:
                 self._step(progress, loss)

@@ -13,13 +13,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from automm.data.loading import FieldStore
-from automm.errors import TrialFailed
 from automm.model import Model, build_model, build_solver, fit_preprocessors, incompatible
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
@@ -209,19 +207,3 @@ def write_gradients(save_to: Path, result: FitResult) -> None:
     """The gradient log of a fit, beside its state."""
     log = {"history": result.history, "norms": result.norms, "findings": [asdict(f) for f in result.findings]}
     save_to.with_suffix(".json").write_text(json.dumps(log), encoding="utf-8")
-
-
-def read_gradients(save_to: Path) -> dict[str, Any]:
-    """What `write_gradients` wrote; empty lists where there is nothing."""
-    path = save_to.with_suffix(".json")
-    if not path.exists():
-        return {"history": [], "norms": [], "findings": []}
-    log: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return log
-
-
-def unreported(_epoch: int, _values: dict[str, float]) -> None:
-    """A report that nobody reads."""
-
-
-__all__ = ["Fitted", "TrainingObjective", "TrialFailed", "only", "read_gradients", "unreported"]

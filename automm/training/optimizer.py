@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from automm.model import Model
+from automm.training.muon import Muon
 
 PEAK = "peak_lr"  # in a group: what the schedule's factor multiplies
 
