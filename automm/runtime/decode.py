@@ -1,0 +1,38 @@
+"""How a row's scores become an answer, without torch: a manifest's `task.decode` names one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from automm.errors import BundleError, near_miss
+
+Decode = Callable[[np.ndarray, Sequence[str], int], dict[str, Any]]
+ARGMAX = "argmax label"
+
+
+def argmax_label(scores_C: np.ndarray, labels: Sequence[str], top: int) -> dict[str, Any]:
+    """`answer`: the best label; `scores`: the `top` best labels and their scores, best first."""
+    order = np.argsort(-scores_C, kind="stable")[: max(top, 1)]
+    return {
+        "answer": labels[int(order[0])],
+        "scores": {labels[int(at)]: float(scores_C[at]) for at in order[:top]},
+    }
+
+
+DECODES: dict[str, Decode] = {ARGMAX: argmax_label}
+
+
+def decoder(kind: str) -> Decode:
+    """The function a manifest names.
+
+    Raises:
+        BundleError: this automm knows no such way to decode.
+    """
+    if kind not in DECODES:
+        raise BundleError(
+            f"the bundle decodes by {kind!r}, unknown here. {near_miss(kind, DECODES)} Next: upgrade automm."
+        )
+    return DECODES[kind]
