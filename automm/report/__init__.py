@@ -1,1 +1,1 @@
-"""The run's HTML page and the live panel."""
+"""The run's HTML page, and what a run says on the console."""

@@ -1,0 +1,62 @@
+"""What a report is made from: plain data, nothing that trains, searches or reads a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from automm.types import Goal, Scalar
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of the search."""
+
+    number: int
+    state: str  # completed, pruned, failed or running
+    candidate: Mapping[str, Scalar]
+    values: Mapping[str, float] = field(default_factory=dict)  # its last validation metrics
+    curve: Sequence[Mapping[str, Any]] = ()  # one {"epoch": int, "values": {metric: value}} an epoch
+    reason: str = ""  # why it failed or was pruned
+
+
+@dataclass(frozen=True)
+class GradientRecord:
+    """Gradient norms at one moment of the best model's training."""
+
+    step: float  # epochs, fractions allowed
+    total: float  # the global norm
+    branches: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test row and what the model said of it. An image is uint8 HWC, a path, bytes or PIL; None = missing."""
+
+    images: Mapping[str, np.ndarray | Any]
+    texts: Mapping[str, Any]  # every other field
+    answer: Any
+    prediction: Any
+    score: float | None = None  # the prediction's
+
+    @property
+    def right(self) -> bool:
+        """Whether the prediction is the answer."""
+        return bool(self.prediction == self.answer)
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A run's story."""
+
+    result: Mapping[str, Any]  # result.json
+    goal: Goal
+    trials: Sequence[TrialRecord] = ()
+    gradients: Sequence[GradientRecord] = ()
+    findings: Sequence[str] = ()  # the gradient monitor's sentences
+    samples: Sequence[Sample] = ()
+    command: str = "automm"  # what the best overrides are appended to
+    baseline_notes: Mapping[str, str] = field(default_factory=dict)  # what a baseline is, by name

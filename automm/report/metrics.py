@@ -1,0 +1,64 @@
+"""How metrics are named, ordered and written, for the page and the console alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from automm.types import Goal
+
+OVERALL = "overall"
+
+
+def headline_metric(result: Mapping[str, Any], goal: Goal) -> str:
+    """The metric a reader looks for: the goal's where the test has it, else accuracy, else the first."""
+    test: Mapping[str, float] = result.get("test") or {}
+    base = goal.metric.partition("/")[0]
+    if base in test and base != "loss":
+        return base
+    return "accuracy" if "accuracy" in test else next(iter(test), base)
+
+
+def by_group(values: Mapping[str, Any] | None, metric: str) -> dict[str, float]:
+    """`metric` overall and for every group, in the order they were reported."""
+    found = values or {}
+    groups = {name.partition("/")[2]: float(v) for name, v in found.items() if name.startswith(f"{metric}/")}
+    return ({OVERALL: float(found[metric])} if metric in found else {}) | groups
+
+
+def scoreboard(result: Mapping[str, Any], metric: str) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """The groups, and each model's values by group: `found` (what the search found) first, then the baselines."""
+    models = {"found": by_group(result.get("test"), metric)}
+    for name, values in (result.get("baselines") or {}).items():
+        models[name] = by_group(values, metric)
+    groups = list(dict.fromkeys(group for values in models.values() for group in values))
+    return groups, models
+
+
+def figure(value: float | None, metric: str) -> str:
+    """A value as a reader writes it: percent for accuracies, else four digits."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if metric.partition("/")[0].endswith("accuracy") else f"{value:.4g}"
+
+
+def words(name: str) -> str:
+    """An identifier as words."""
+    return name.replace("non_", "non-").replace("_", " ")
+
+
+def seconds(value: float | None) -> str:
+    """A duration in words."""
+    if value is None:
+        return "–"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{value:.1f} s"
+
+
+def signature(candidate: Mapping[str, Any]) -> str:
+    """A candidate's components, in a phrase: `convnet + text_transformer -> relation`."""
+    encoders = [str(v) for k, v in candidate.items() if k.startswith("encoder.") and k.endswith(".name")]
+    fusion = candidate.get("fusion.name")
+    phrase = " + ".join(encoders) + (f" → {fusion}" if fusion else "")
+    return phrase or ", ".join(f"{k}={v}" for k, v in list(candidate.items())[:3])
