@@ -73,5 +73,5 @@ def _check_encodable(fields: Sequence[FieldSpec]) -> None:
         raise DataError(
             f"encoders read {' and '.join(ENCODABLE)} columns today, and the table has others: {found}. Next: "
             f"leave them out with data.drop=[{','.join(f.name for f in useless)}], or read one of them as text with "
-            f"+data.columns.{useless[0].name}=text."
+            f"data.columns.{useless[0].name}=text."
         )

@@ -118,6 +118,10 @@ def test_given_files_are_taken_as_they_are(table, tmp_path):
     assert "lacks the column 'colour'" in failure(table, valid=str(tmp_path / "w.csv"))
 
 
+def test_one_column_may_be_dropped_by_its_name_alone(table):
+    assert load(table, drop="who").train.ids == load(table).train.ids
+
+
 def test_no_test_where_none_is_wanted(table):
     assert load(table, test_fraction=0).test is None
 
@@ -180,7 +184,7 @@ def test_columns_without_an_encoder_are_named_with_what_to_do(tmp_path):
     assert "'weight' is numeric" in message
     assert "'brand' is categorical" in message
     assert "data.drop=[weight,brand]" in message
-    assert "+data.columns.weight=text" in message
+    assert "data.columns.weight=text" in message
     splits = load(tmp_path / "t.csv", drop=["who", "weight"], columns={"brand": "text"})
     assert splits.train.row(0)["brand"] in ("a", "b")
 

@@ -40,7 +40,7 @@ class TableSource(Source):
         valid: a table of its own for validation; null = a part of `path`.
         test: a table of its own for the test; null = a part of `path`. Without the target column nothing is measured.
         columns: modality by column, where the inferred one is wrong.
-        drop: columns to leave out.
+        drop: columns to leave out; one name or a list.
         group: a column whose rows belong together, such as a patient; it is no input.
         id: a column that names the rows in results; it is no input. null = the row's number in its file.
         valid_fraction: share of the rows left after the test that validate, where `valid` is null.
@@ -57,7 +57,7 @@ class TableSource(Source):
         valid: str | None = None,
         test: str | None = None,
         columns: Mapping[str, str] | None = None,
-        drop: Sequence[str] = (),
+        drop: Sequence[str] | str = (),
         group: str | None = None,
         id: str | None = None,
         valid_fraction: float = 0.15,
@@ -72,7 +72,7 @@ class TableSource(Source):
         self.paths = {"train": path, "valid": valid, "test": test}
         self.target, self.group, self.id = target or "", group, id
         self.columns = dict(columns or {})
-        self.drop = tuple(drop)
+        self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
         self.valid_fraction, self.test_fraction = valid_fraction, test_fraction
         self.on_error = check_on_error(on_error)
         self.check_images = check_mode(check_images)
