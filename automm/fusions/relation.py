@@ -133,6 +133,6 @@ class _Summary(nn.Module):
         self.read = ReadBlock(dim, heads=heads, dropout=dropout)
 
     def forward(self, x_UND: Tensor, mask_UN: Tensor) -> tuple[Tensor, Tensor]:
-        query_UOD = self.query_OD.expand(len(x_UND), -1, -1)
+        query_UOD = self.query_OD.expand(x_UND.shape[0], -1, -1)
         objects_UOD = self.read(query_UOD, self.keys(x_UND), mask_UN)
         return objects_UOD, torch.ones_like(objects_UOD[..., 0], dtype=torch.bool)
