@@ -1,0 +1,128 @@
+"""The driver's mind: given the events so far, what happens next. Deterministic, so that a study can be replayed.
+
+`decide` gives the next decision (ask for a candidate, promote a trial) and `apply` takes any event in. A resumed search
+replays the ledger: what was learnt is applied, what was decided is decided again and must come out the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from automm.errors import StudyError
+from automm.search.history import History
+from automm.search.strategies.random import draw
+from automm.search.strategies.strategy import Strategy, key_of
+from automm.search.strategies.tree import tidy
+from automm.search.study import Event, Kind
+from automm.search.trial import Trial
+from automm.space import Candidate, Space
+
+REASKS = 30  # how often a strategy may offer what is known already before a random candidate takes its place
+DRAWS = 300  # random candidates that may be known already before the space counts as exhausted
+FORBIDDEN_PER_TRIAL = 20  # infeasible candidates cost nothing, but there is an end to asking
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the driver wants to do next; becomes an event."""
+
+    kind: Kind
+    trial: int | None
+    data: dict[str, Any]
+
+
+class Driver:
+    """A strategy, successive halving, and the memory of both."""
+
+    def __init__(self, space: Space, history: History, strategy: Strategy, *, trials: int, seed: int) -> None:
+        self.space = space
+        self.history = history
+        self._strategy = strategy
+        self._budget = trials
+        self._seed = seed
+        self._known: dict[str, Trial] = {}
+        self._told: dict[int, float] = {}
+
+    def decide(self) -> Decision | None:
+        """The next decision; None when there is none before a running job ends, or none at all."""
+        going_up = self.history.halving.promotable()
+        if going_up is None and self._wants_more():
+            return self._ask() or Decision("exhausted", None, {})
+        if going_up is None and not self.history.pending:
+            going_up = self.history.halving.closing()
+        if going_up is None:
+            return None
+        number, rung = going_up
+        rungs = self.history.halving.rungs
+        return Decision("promote", number, {"start": self.history.trials[number].epochs, "stop": rungs[rung + 1]})
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        self.history.apply(event)
+        if event.kind == "ask":
+            trial = self.history.trials[-1]
+            self._known[key_of(trial.candidate)] = trial
+
+    def replay(self, event: Event) -> None:
+        """Take in an event of the past; raise StudyError when today's decision would be another."""
+        if event.kind in ("ask", "promote", "exhausted"):
+            then, now = Decision(event.kind, event.trial, dict(event.data)), self.decide()
+            if then != now:
+                raise StudyError(
+                    f"event {event.seq} of the study was {then}, but replaying it gives {now}: the study was written "
+                    "by other versions of automm or of what it uses. Next: install those versions (the study's header "
+                    "names them), or name a new run.dir."
+                )
+        self.apply(event)
+
+    def _wants_more(self) -> bool:
+        if self.history.exhausted:
+            return False
+        forbidden = sum(trial.state == "infeasible" for trial in self.history.trials)
+        return len(self.history.trials) - forbidden < self._budget
+
+    def _ask(self) -> Decision | None:
+        self._tell_news()
+        number = len(self.history.trials)
+        if number == 0:
+            defaults = _tidy(self.space, self.space.defaults())
+            return Decision("ask", 0, {"candidate": defaults, "origin": "defaults", "repeats": 0})
+        forbidden = sum(trial.state == "infeasible" for trial in self.history.trials)
+        if len(self._known) >= self.space.cardinality() or forbidden >= FORBIDDEN_PER_TRIAL * self._budget:
+            return None
+        for repeats in range(REASKS):
+            candidate = _tidy(self.space, self._strategy.ask())
+            known = self._known.get(key_of(candidate))
+            if known is None:
+                return Decision("ask", number, {"candidate": candidate, "origin": "strategy", "repeats": repeats})
+            if known.number in self._told:
+                self._strategy.tell(candidate, self._told[known.number])
+        rng = np.random.default_rng([self._seed, number])
+        for _ in range(DRAWS):
+            candidate = _tidy(self.space, draw(self.space, rng))
+            if key_of(candidate) not in self._known:
+                return Decision("ask", number, {"candidate": candidate, "origin": "random", "repeats": REASKS})
+        return None
+
+    def _tell_news(self) -> None:
+        """Tell the strategy every loss that it has not heard, or that is now estimated differently."""
+        losses = dict(self.history.halving.estimates())
+        if not losses:
+            return
+        worst = max(losses.values())
+        for trial in self.history.trials:
+            if trial.state in ("failed", "infeasible"):
+                losses[trial.number] = worst
+        for number in sorted(losses):
+            if self._told.get(number) != losses[number]:
+                self._strategy.tell(self.history.trials[number].candidate, losses[number])
+                self._told[number] = losses[number]
+
+
+def _tidy(space: Space, candidate: Candidate) -> Candidate:
+    """The candidate, checked, with six significant digits of every real number: what is shown is what ran."""
+    space.check(candidate)
+    return {path: tidy(param, candidate[path]) for path, param in space.active(candidate)}

@@ -1,0 +1,210 @@
+"""The search: one driver, steady state, everything written down before going on."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from automm.registry import get
+from automm.search.driver import Driver
+from automm.search.executors.executor import Ended, Executor
+from automm.search.history import History
+from automm.search.strategies.strategy import Strategy
+from automm.search.study import Event, Kind, Study
+from automm.search.trial import Job, Objective, Trial
+from automm.settings import ComponentSettings, SearchSettings
+from automm.space import Space
+from automm.types import Goal
+
+StoppedBy = Literal["trials", "timeout", "interrupt", "exhausted"]
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search came to."""
+
+    best: Trial | None  # None when no trial was measured
+    trials: list[Trial]
+    stopped_by: StoppedBy
+    seconds: float  # of searching, over all sessions
+
+
+def search(
+    space: Space,
+    objective: Objective,
+    goal: Goal,
+    settings: SearchSettings,
+    study: Study,
+    seed: int,
+    on_event: OnEvent = lambda _event: None,
+) -> SearchResult:
+    """Search `space` until the budget is spent, going on from whatever `study` already holds.
+
+    The same arguments give the same candidates and the same decisions, interrupted or not; a timeout and Ctrl-C
+    (KeyboardInterrupt) guarantee a prefix of them. The timeout spares the first measurement, so that there is a best.
+
+    Args:
+        objective: judges candidates; see `Objective`.
+        study: a study open for writing. Events of the past are replayed, not run.
+        on_event: sees every new event, after it is committed.
+
+    Raises:
+        StudyError: the study was begun with other settings, or cannot be replayed by what is installed.
+    """
+    study.begin(_header(space, goal, settings, seed))
+    strategy = _strategy(space, settings, seed)
+    executor = _executor(settings.executor)
+    history = History(goal, min_epochs=settings.min_epochs, max_epochs=settings.max_epochs, eta=settings.eta)
+    driver = Driver(space, history, strategy, trials=settings.trials, seed=seed)
+    session = _Session(driver, executor, objective, study, settings.timeout, on_event)
+    try:
+        for event in study.events:
+            driver.replay(event)
+        stopped_by = session.run()
+    except KeyboardInterrupt:
+        study.reload()  # an event may have been committed just before the interruption
+        stopped_by = "interrupt"
+    finally:
+        executor.close()
+    history = History.of(study)
+    if history.stopped_by != stopped_by:
+        on_event(study.append("stop", None, {"reason": stopped_by}, session.elapsed()))
+    return SearchResult(history.best, history.trials, stopped_by, study.elapsed)
+
+
+class _Session:
+    """One sitting of a search."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        executor: Executor,
+        objective: Objective,
+        study: Study,
+        timeout: float | None,
+        on_event: OnEvent,
+    ) -> None:
+        self._driver = driver
+        self._executor = executor
+        self._objective = objective
+        self._study = study
+        self._timeout = timeout
+        self._on_event = on_event
+        self._earlier = study.elapsed
+        self._began = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds of searching, over all sessions."""
+        return self._earlier + time.monotonic() - self._began
+
+    def run(self) -> StoppedBy:
+        """Go on until there is nothing to do or no time to do it."""
+        self._executor.start(self._objective)
+        todo = [trial.pending for trial in self._driver.history.pending if trial.pending is not None]
+        running = 0
+        while True:
+            while running < self._executor.capacity and not self._timed_out():
+                job = todo.pop(0) if todo else self._next_job()
+                if job is None:
+                    break
+                running += self._launch(job)
+            if not running:
+                break
+            running -= 1
+            self._ended(self._executor.wait(self._reported))
+        if self._driver.history.pending or self._driver.decide() is not None:
+            return "timeout"
+        return "exhausted" if self._driver.history.exhausted else "trials"
+
+    def _next_job(self) -> Job | None:
+        decision = self._driver.decide()
+        if decision is not None and decision.trial is None:
+            self._record(decision.kind, None, decision.data)
+            decision = self._driver.decide()
+        if decision is None or decision.trial is None:
+            return None
+        self._record(decision.kind, decision.trial, decision.data)
+        return self._driver.history.trials[decision.trial].pending
+
+    def _launch(self, job: Job) -> bool:
+        """Whether the job is under way; a candidate that a hard constraint forbids is not."""
+        reason = self._objective.check(job.candidate) if job.start == 0 else None
+        if reason is not None:
+            self._record("infeasible", job.trial, {"reason": reason})
+            return False
+        self._record("launch", job.trial, {"start": job.start, "stop": job.stop})
+        self._executor.submit(job)
+        return True
+
+    def _reported(self, job: Job, epoch: int, values: dict[str, float]) -> None:
+        finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+        self._record("report", job.trial, {"epoch": epoch, "values": finite})
+        if self._timed_out():
+            self._executor.cancel(job.trial)
+
+    def _ended(self, ended: Ended) -> None:
+        if ended.cancelled:
+            return
+        outcome, metric = ended.outcome, self._driver.history.goal.metric
+        if outcome is None:
+            self._record("fail", ended.job.trial, {"reason": ended.failure or "no reason given"})
+        elif not math.isfinite(outcome.values[metric]):
+            reason = f"{metric} is {outcome.values[metric]} after {outcome.epochs} epochs"
+            self._record("fail", ended.job.trial, {"reason": reason})
+        else:
+            finite = {name: float(value) for name, value in outcome.values.items() if math.isfinite(value)}
+            self._record("tell", ended.job.trial, {**asdict(outcome), "values": finite})
+
+    def _record(self, kind: Kind, trial: int | None, data: dict[str, Any]) -> None:
+        event = self._study.append(kind, trial, data, self.elapsed())
+        self._driver.apply(event)
+        self._on_event(event)
+
+    def _timed_out(self) -> bool:
+        if self._timeout is None or self._driver.history.best is None:
+            return False
+        return self.elapsed() >= self._timeout
+
+
+def _strategy(space: Space, settings: SearchSettings, seed: int) -> Strategy:
+    component = get("strategy", settings.strategy.name)
+    component.check_options(dict(settings.strategy.options))
+    strategy: Strategy = component.factory(space, seed, settings.trials, **settings.strategy.options)
+    return strategy
+
+
+def _executor(settings: ComponentSettings) -> Executor:
+    component = get("executor", settings.name)
+    component.check_options(dict(settings.options))
+    executor: Executor = component.factory(**settings.options)
+    return executor
+
+
+def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int) -> dict[str, Any]:
+    """What a trajectory depends on. The time limit and the executor only cut it short or spread it out."""
+    return {
+        "goal": asdict(goal),
+        "seed": seed,
+        "trials": settings.trials,
+        "halving": {"min_epochs": settings.min_epochs, "max_epochs": settings.max_epochs, "eta": settings.eta},
+        "max_gflop": settings.max_gflop,
+        "strategy": {"name": settings.strategy.name, "options": dict(settings.strategy.options)},
+        "space": asdict(space)["params"],
+        "versions": {"python": platform.python_version(), **_versions("automm", "nevergrad", "numpy")},
+    }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
