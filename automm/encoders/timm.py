@@ -8,16 +8,17 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, ClassVar, Literal
 
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from automm.encoders.encoder import Encoder
-from automm.encoders.tuning import TUNING, Tune, apply_tuning
+from automm.encoders.shapes import output_shapes
+from automm.encoders.tuning import TUNING, Tune, apply_tuning, sequence_blocks
 from automm.encoders.weights import Weights, loading, parse_weights
 from automm.errors import ConfigError, UnknownComponent, near_miss
 from automm.runtime.images import ImagePreprocess
@@ -91,18 +92,15 @@ class Timm(Encoder):
         self.register_buffer("deviation", 255 * torch.tensor(config["std"])[:, None, None], persistent=False)
         self.mean: Tensor
         self.deviation: Tensor
-        tokens, pooled = _output_shapes(self.model, size)
+        tokens, pooled = output_shapes(self._encode, 2, 3, *size)
         self.layout: Layout = "NLC" if len(tokens) == 3 else getattr(self.model, "output_fmt", None) or "NCHW"
         width = tokens[1] if self.layout == "NCHW" else tokens[-1]
-        self.spec = FeatureSpec(
-            field.name, "image", max(width, pooled[-1]), tokens.numel() // tokens[0] // width, has_tokens=True
-        )
+        self.spec = FeatureSpec(field.name, "image", max(width, pooled[-1]), prod(tokens[1:]) // width, has_tokens=True)
         apply_tuning(self, tune, last_k)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`pixels` uint8 [U, 3, H, W] -> Features of U images."""
-        maps = self.model.forward_features((inputs["pixels"].to(self.mean.dtype) - self.mean) / self.deviation)
-        pooled_UD = self.model.forward_head(maps, pre_logits=True)
+        maps, pooled_UD = self._encode((inputs["pixels"].to(self.mean.dtype) - self.mean) / self.deviation)
         if self.layout == "NCHW":
             maps = maps.flatten(2).transpose(1, 2)
         elif self.layout == "NHWC":
@@ -112,7 +110,12 @@ class Timm(Encoder):
 
     def layers(self) -> Sequence[nn.Module]:
         """The blocks: what the model's sequences hold, or its parts where it has no sequence."""
-        return blocks(self.model)
+        return sequence_blocks(self.model)
+
+    def _encode(self, x_UCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels -> the last maps or tokens in the model's own layout, and the pooled vector."""
+        maps = self.model.forward_features(x_UCHW)
+        return maps, self.model.forward_head(maps, pre_logits=True)
 
     def _padded(self, x: Tensor) -> Tensor:
         missing = self.spec.width - x.shape[-1]
@@ -160,24 +163,5 @@ def pretrained_config(model: str, weights: Weights) -> dict[str, Any]:
     return {**timm.models.PretrainedCfg().to_dict(), **config}
 
 
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The children of a model's sequences, in order; its own children where it has none. Only those with weights."""
-    parts = [child for child in model.children() if _has_weights(child)]
-    sequences = [part for part in parts if isinstance(part, (nn.Sequential, nn.ModuleList))]
-    inner = [block for sequence in sequences for block in sequence if _has_weights(block)]
-    return inner or parts
-
-
 def _alike(model: str) -> list[str]:
     return difflib.get_close_matches(model, timm.list_models(), n=6, cutoff=0.4)
-
-
-def _output_shapes(model: Any, size: tuple[int, ...]) -> tuple[torch.Size, torch.Size]:
-    """The shapes of `forward_features` and of the pooled vector for two images, from shape propagation alone."""
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        tokens = model.forward_features(torch.empty(2, 3, *size))
-        return tokens.shape, model.forward_head(tokens, pre_logits=True).shape
-
-
-def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(), None) is not None

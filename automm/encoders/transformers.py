@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from automm.encoders.attention import masked_mean
 from automm.encoders.encoder import Encoder
-from automm.encoders.tuning import TUNING, Tune, apply_tuning
+from automm.encoders.tuning import TUNING, Tune, apply_tuning, longest_list
 from automm.encoders.weights import Weights, load_state, loading, parse_weights
 from automm.errors import ConfigError
 from automm.runtime.preprocess import Preprocess
@@ -140,13 +140,7 @@ def encoder_of(built: Any) -> Any:
     return built.get_encoder() if getattr(built.config, "is_encoder_decoder", False) else built
 
 
-def longest_list(model: nn.Module) -> list[nn.Module]:
-    """The modules of the longest ModuleList: a transformer's blocks, whatever the model calls them."""
-    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=lambda blocks: len(blocks), default=[model])
-
-
-def fast_preprocess(tokenizer: Any, max_length: int, *, fixed: bool = False) -> TextPreprocess:
+def fast_preprocess(tokenizer: Any, max_length: int) -> TextPreprocess:
     """A fast tokenizer of transformers as a preprocessing that needs no transformers.
 
     Raises:
@@ -158,7 +152,7 @@ def fast_preprocess(tokenizer: Any, max_length: int, *, fixed: bool = False) -> 
             "alone. Next: a model that ships a tokenizer.json."
         )
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    return TextPreprocess(tokenizer=tokenizer.backend_tokenizer, max_length=max_length, pad_id=pad_id, fixed=fixed)
+    return TextPreprocess(tokenizer=tokenizer.backend_tokenizer, max_length=max_length, pad_id=pad_id)
 
 
 def _where(model: str, weights: Weights) -> dict[str, Any]:

@@ -42,6 +42,20 @@ def apply_tuning(encoder: Encoder, tune: str, last_k: int) -> None:
     encoder.train(encoder.training)
 
 
+def sequence_blocks(model: nn.Module) -> list[nn.Module]:
+    """The children of a model's sequences, in order; its own children where it has none. Only those with weights."""
+    parts = [child for child in model.children() if _has_weights(child)]
+    sequences = [part for part in parts if isinstance(part, (nn.Sequential, nn.ModuleList))]
+    inner = [block for sequence in sequences for block in sequence if _has_weights(block)]
+    return inner or parts
+
+
+def longest_list(model: nn.Module) -> list[nn.Module]:
+    """The modules of the longest ModuleList: a transformer's blocks, whatever the model calls them."""
+    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=lambda blocks: len(blocks), default=[model])
+
+
 def _first_trained(encoder: Encoder, last_k: int) -> nn.Module:
     layers = encoder.layers()
     if not 1 <= last_k <= len(layers):
@@ -70,3 +84,7 @@ def _modules_before(encoder: Encoder, first: nn.Module) -> tuple[nn.Module, ...]
         if name and not path.startswith(f"{name}."):
             before.append(module)
     return tuple(before)
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None

@@ -1,0 +1,36 @@
+"""No test may reach a model hub; golden files change by an explicit flag alone."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# transformers and huggingface_hub read these when they are first imported
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from weights import effnet, effnet_source, minilm, tiny_bert, tiny_clip, tiny_clip_on_bert
+
+__all__ = ["effnet", "effnet_source", "minilm", "tiny_bert", "tiny_clip", "tiny_clip_on_bert"]
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--regenerate-golden", action="store_true", help="rewrite tests/golden from what runs now")
+
+
+@pytest.fixture
+def golden(request):
+    """Compare plain JSON data with a golden file: `golden("name", data)`."""
+
+    def compare(name, data):
+        path = GOLDEN / f"{name}.json"
+        data = json.loads(json.dumps(data))
+        if request.config.getoption("--regenerate-golden"):
+            path.write_text(json.dumps(data, indent=1) + "\n")
+        assert data == json.loads(path.read_text()), f"{path.name} differs; if that is meant: pytest --regenerate-golden"
+
+    return compare
