@@ -119,7 +119,7 @@ def check_exports(under_test: Subject) -> None:
     specs = next(s for s in samples.FIELDS.values() if under_test.factory.accepts(s) is None)
     torch.manual_seed(0)
     fusion = under_test.build(specs, **under_test.smallest()).eval()
-    axes = {}
+    axes: dict[str, dict[int, str]] = {}
     for spec in specs:
         per_token = {0: "batch"} | ({1: f"{spec.field}_tokens"} if spec.modality == "text" else {})
         axes |= dict(zip(_names(spec), (per_token, per_token, {0: "batch"}), strict=True))
