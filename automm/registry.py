@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
@@ -119,7 +119,7 @@ def names(kind: str) -> list[str]:
     return sorted(session | {e.name for e in entry_points(group=f"automm.{kind}")})
 
 
-@lru_cache(maxsize=None)
+@cache
 def get(kind: str, name: str) -> Component:
     """The component, imported and verified.
 
@@ -209,7 +209,9 @@ def _verify(component: Component) -> None:
         return  # a metric is a plain callable
     api = getattr(component.factory, "API", None)
     if api != API:
-        raise _ApiMismatch(f"{where} is written for API {api}, this automm speaks {API}. Next: upgrade {component.origin}.")
+        raise _ApiMismatch(
+            f"{where} is written for API {api}, this automm speaks {API}. Next: upgrade {component.origin}."
+        )
     if not component.doc:
         raise BrokenPlugin(f"{where} has no docstring; `automm plugins` shows it to users.")
     for path, _ in component.space.paths():

@@ -15,7 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from automm.errors import StudyError
+
+_SESSIONS = "sessions"
+_MAY_CHANGE = ("run.", "hydra.", "debug", "cache_dir", "search.timeout")  # what does not change a run's numbers
 
 
 class RunDir:
@@ -37,7 +42,44 @@ class RunDir:
                 f"run.dir={path} holds files but no config.yaml, so it is not a run of automm. "
                 "Next: give an empty or a new folder, or that of a run to go on with."
             )
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the folder, and write the configuration it is a run of."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not self.config.exists():
+            write_text(self.config, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Raise StudyError when this is a run of another configuration."""
+        if not self.config.exists():
+            return
+        begun = _flat(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        now = _flat(yaml.safe_load(yaml.safe_dump(dict(config))))
+        changed = [
+            f"{key} was {begun.get(key)} and is now {now.get(key)}"
+            for key in sorted(begun.keys() | now.keys())
+            if begun.get(key) != now.get(key) and not key.startswith(_MAY_CHANGE)
+        ]
+        if changed:
+            raise StudyError(
+                f"run.dir={self.path} holds a run with other settings: {'; '.join(changed)}. "
+                "Next: give the settings it was begun with, or another run.dir."
+            )
+
+    def stored_result(self) -> dict[str, Any] | None:
+        """What a finished run found; None while it is not finished."""
+        if not self.result.exists():
+            return None
+        values: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+        return values
+
+    def spent(self) -> float:
+        """Seconds of wall time that earlier sessions took."""
+        return float((self.finished(_SESSIONS) or {}).get("seconds", 0.0))
+
+    def spend(self, seconds: float) -> None:
+        """Record the wall time of all sessions so far."""
+        write_json(self._stage_file, {**self._stages(), _SESSIONS: {"seconds": seconds}})
 
     @property
     def config(self) -> Path:
@@ -77,15 +119,28 @@ class RunDir:
 
     def finish(self, stage: str, values: Mapping[str, Any]) -> None:
         """Record that a stage is over, and what it found."""
-        write_json(self.checkpoints / "stages.json", {**self._stages(), stage: dict(values)})
+        write_json(self._stage_file, {**self._stages(), stage: dict(values)})
         self.log("stage", stage=stage, **values)
 
+    @property
+    def _stage_file(self) -> Path:
+        return self.checkpoints / "stages.json"
+
     def _stages(self) -> dict[str, Any]:
-        path = self.checkpoints / "stages.json"
-        if not path.exists():
+        if not self._stage_file.exists():
             return {}
-        stages: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stages: dict[str, Any] = json.loads(self._stage_file.read_text(encoding="utf-8"))
         return stages
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out.update(_flat(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -240,15 +240,17 @@ def is_pinned(param: Param) -> bool:
 
 def overrides(candidate: Candidate) -> list[str]:
     """The command-line overrides that reproduce a candidate."""
-    return [f"{path}={_literal(value)}" for path, value in candidate.items()]
+    return [f"{path}={literal(value)}" for path, value in candidate.items()]
 
 
-def _literal(value: Scalar) -> str:
+def literal(value: Scalar | Sequence[Any]) -> str:
     """A value in override syntax."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(literal, value))}]"
     if isinstance(value, str):
         escaped = re.sub(r"(\\*)\"", r"\1\1\"", re.sub(r"(\\+)$", r"\1\1", value))
         return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else f'"{escaped}"'

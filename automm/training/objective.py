@@ -59,7 +59,6 @@ class TrainingObjective:
         self.settings, self.task, self.folder = settings, task, folder
         self.train, self.valid = (only(table, fields) for table in (splits.train, splits.valid))
         self.schema = self.train.schema
-        self._group_by = costly_field(self.train)
         self._stores: dict[str, FieldStore] = {}
 
     def check(self, candidate: Candidate) -> str | None:
@@ -126,14 +125,14 @@ class TrainingObjective:
     def part(self, table: Table, preprocessors: Mapping[str, Preprocess]) -> Part:
         """A table as a solver reads it; preprocessed values are shared between candidates that preprocess alike."""
         stores = {name: self._store(table, name, each) for name, each in preprocessors.items()}
-        return Part.of(table, stores, self.task, group_by=self._group_by)
+        return Part.of(table, stores, self.task, group_by=costly_field(table))
 
     def gflop(self, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> float:
         """Forward operations for one training row, shared work (an image of many questions) shared out, in 10^9."""
         model = build_model(candidate, self.schema, self.task, preprocessors=preprocessors, seed=self.settings.seed)
         head = replace_rows(self.train, _PROBE_ROWS)
         stores = {name: FieldStore(name, p, head.columns[name], 0) for name, p in preprocessors.items()}
-        part = Part.of(head, stores, self.task, group_by=self._group_by)
+        part = Part.of(head, stores, self.task)
         batch = next(iter(part.loader(batch_size=len(head), shuffle=False, seed=0)))
         model.eval()
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:

@@ -1,0 +1,228 @@
+"""`AutoTrainer`: the Python face of the same flow and the same run directory as the command line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from automm import registry
+from automm.config import compose, to_settings
+from automm.errors import ConfigError, DataError, near_miss
+from automm.flow import Result, Run
+from automm.settings import Settings
+from automm.space import Candidate, literal
+from automm.tasks.judged import Judge, judged_by
+from automm.types import Direction
+
+log = logging.getLogger("automm")
+
+
+_TABLES = (".csv", ".parquet", ".jsonl", ".json")
+_EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa", "table": "classification"}
+
+
+class AutoTrainer:
+    """Searches, trains, evaluates and exports a model for a data set.
+
+    Args:
+        dataset: an installed data source by name (`sort_of_clevr`), or the path of a table (csv, parquet, JSON lines).
+        task: `vqa`, `classification` or a plugin's; None infers it from the data set, and logs why.
+        model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders.
+        target: the column to predict; None infers it for a table (a column named target, label or answer, else the
+            last one), and logs why.
+        search_space: what to pin or narrow, as on the command line: `{"fusion.name": ["concat", "film"],
+            "training.lr": [1e-4, 1e-2], "training.batch_size": 320}`.
+        max_trials: candidates that are asked for; None = the preset's.
+        preset: of the budget: `default`, `quick` or `thorough`.
+        run_dir: None = a new folder under `outputs/`; one that holds a run is resumed.
+        seed: of everything.
+        overrides: further overrides, as on the command line.
+
+    Raises:
+        ConfigError: a name, a key or a value that cannot be; nothing has been done yet.
+        DataError: the data set is not there.
+    """
+
+    def __init__(
+        self,
+        dataset: str | Path,
+        task: str | None = None,
+        model_name: str | None = None,
+        target: str | None = None,
+        search_space: Mapping[str, Any] | None = None,
+        max_trials: int | None = None,
+        *,
+        preset: str = "default",
+        run_dir: str | Path | None = None,
+        seed: int = 0,
+        overrides: Iterable[str] = (),
+    ) -> None:
+        asked = [f"seed={seed}", *_data_overrides(dataset, task, target, preset)]
+        if model_name is not None:
+            asked += ["encoder/text=transformers", f"encoder.text.weights={_weights(model_name)}"]
+        asked += [f"{path}={literal(value)}" for path, value in (search_space or {}).items()]
+        if max_trials is not None:
+            asked.append(f"search.trials={max_trials}")
+        asked += list(overrides)
+        if run_dir is not None:
+            asked.append(f"run.dir={literal(str(run_dir))}")
+        self.settings: Settings = to_settings(compose(asked), Path.cwd(), overrides=asked)
+        self._run: Run | None = None
+        self._judge: Judge | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the study, so that another process may go on with it."""
+        if self._run is not None:
+            self._run.close()
+
+    @property
+    def run_dir(self) -> Path:
+        """Where everything is kept."""
+        return self.settings.run_dir
+
+    def hyperopt(
+        self, objective: str | Judge | None = None, direction: Direction | None = None, timeout: float | None = None
+    ) -> Candidate:
+        """Search, and return the best configuration: configuration paths and their values.
+
+        Args:
+            objective: a validation metric (`accuracy`, `accuracy/relational`, `loss` = plain negative log-likelihood
+                whatever a candidate trains with), or a function of targets and predictions; None = the task's goal.
+            direction: `maximize` or `minimize`; None = what the metric's name says. A function needs one.
+            timeout: seconds of wall time for the search; None = the preset's.
+
+        Raises:
+            ConfigError: a function without a direction, or a search that has begun with another objective.
+            KeyboardInterrupt: it was stopped; calling again goes on.
+        """
+        if callable(objective):
+            if direction is None:
+                raise ConfigError(
+                    "an objective of your own needs a direction. Next: direction='maximize' or 'minimize'."
+                )
+            self._judge, objective = objective, getattr(objective, "__name__", "objective")
+        changed = {"objective": objective, "direction": direction}
+        search = replace(self.settings.search, **{key: value for key, value in changed.items() if value is not None})
+        if timeout is not None:
+            search = replace(search, timeout=float(timeout))
+        if search != self.settings.search:
+            if self._run is not None:
+                raise ConfigError("the search has begun with another objective. Next: a new AutoTrainer.")
+            self.settings = replace(self.settings, search=search)
+        return dict(self._stages.best.candidate)
+
+    def fit(self, config: Mapping[str, Any] | None = None) -> Self:
+        """Train the best configuration (searched for if need be), or `config`, to the end of its schedule.
+
+        Args:
+            config: configuration paths and their values, as `hyperopt` returns them; None = search.
+
+        Raises:
+            ConfigError: `config` is not a point of the space, or a search has begun.
+        """
+        if config is not None:
+            self._pin(config)
+        _ = self._stages.trained
+        return self
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """Metrics of the trained model on `valid` or `test`.
+
+        Raises:
+            ConfigError: no such split.
+            DataError: the data has no test split, or one without targets.
+        """
+        stages = self._stages
+        if split == "valid":
+            return dict(stages.trained.metrics["valid"])
+        if split != "test":
+            raise ConfigError(f"no split {split!r} to evaluate on. {near_miss(split, ('valid', 'test'))}")
+        test = stages.splits.test
+        if test is None or all(target is None for target in test.targets):
+            raise DataError("the data has no test split with targets. Next: name one (data.test=...), or use 'valid'.")
+        return stages.task.metrics(stages.test_scores, test)
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Answers for raw rows (`{"image": path | bytes | PIL, "question": "..."}`), from the exported bundle."""
+        from automm.runtime import Predictor
+
+        bundle = self.run_dir / "bundle"
+        if not (bundle / "manifest.json").is_file():
+            self.export()
+        return [each["answer"] for each in Predictor.open(bundle).predict(rows)]
+
+    def export(self, out: str | Path | None = None) -> Path:
+        """Write the ONNX bundle, parity proved, and return its folder."""
+        return self._stages.export(None if out is None else Path(out))
+
+    def report(self) -> Path:
+        """Finish the run as the command does (baselines, test, bundle, result.json) and return the report's path."""
+        return self.finish().run_dir / "report.html"
+
+    def finish(self) -> Result:
+        """All stages, as the command line runs them."""
+        return self._stages.finish()
+
+    @property
+    def _stages(self) -> Run:
+        if self._run is None:
+            self._run = Run(self.settings)
+            if self._judge is not None:
+                judged_by(self._run.task, str(self.settings.search.objective), self._judge)
+        return self._run
+
+    def _pin(self, config: Mapping[str, Any]) -> None:
+        if self._run is not None:
+            if dict(config) == self._run.best.candidate:
+                return
+            raise ConfigError("a search has begun, and its best is another configuration. Next: a new AutoTrainer.")
+        self.settings.space.check(config)
+        space = self.settings.space
+        for path, value in config.items():
+            space = space.narrow(path, [value] if value is None else value)
+        search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
+        self.settings = replace(self.settings, space=space, search=search)
+
+
+def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:
+    name = str(dataset)
+    path = Path(name).expanduser()
+    source = name if name in registry.names("data") else "table"
+    if source == "table" and not path.exists():
+        raise DataError(
+            f"no data set {name!r}: it is no installed source and no file here. "
+            f"{near_miss(name, registry.names('data'))} Next: one of these names, or the path of a table."
+        )
+    if task is None:
+        task = _EMBEDDED_TASK.get(source, "classification")
+        log.info("task: %s, because that is what %s is for", task, source if source != "table" else path.name)
+    out = [f"+task={task}", f"search={preset}", f"data={source}"]
+    if source == "table":
+        out += [f"data.path={literal(str(path))}", f"data.target={literal(target or _target_of(path))}"]
+    return out
+
+
+def _target_of(path: Path) -> str:
+    """The column to predict: one that is called so, else the last."""
+    from automm.data.table_files import read_cells
+
+    names = list(read_cells(path))
+    called = next((n for n in names if n.lower() in ("target", "label", "answer", "class", "y")), None)
+    chosen = called or names[-1]
+    log.info("target: %s, %s", chosen, "by its name" if called else "the last column; say target= if it is another")
+    return chosen
+
+
+def _weights(model_name: str) -> str:
+    """The `weights` value for a model: a folder that exists, else a Hugging Face id."""
+    folder = Path(model_name).expanduser()
+    return f"local-dir:{folder.resolve()}" if folder.is_dir() else f"hf-hub:{model_name}"

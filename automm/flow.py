@@ -1,0 +1,318 @@
+"""A run, stage by stage: data, search, refit, baselines, test, bundle, report, result. Both faces call this.
+
+Every stage that is over is on disk, so that the same command goes on where a kill left it; what comes out is the same
+as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from automm import registry
+from automm.data.source import Source
+from automm.errors import StudyError
+from automm.export.bundle import write_bundle
+from automm.export.checkpoint import Trained
+from automm.refit import Refits
+from automm.report.console import Progress, print_summary
+from automm.report.page import NAME as REPORT
+from automm.report.page import write_report
+from automm.report.story import story
+from automm.result import result_of
+from automm.run_dir import RunDir, write_json
+from automm.search.loop import SearchResult, search
+from automm.search.study import Event, Study
+from automm.search.trial import Trial
+from automm.settings import Settings
+from automm.tasks.task import Task
+from automm.training.evaluate import scores
+from automm.training.objective import TrainingObjective, only
+from automm.types import Direction, Goal, Splits, Table
+
+log = logging.getLogger("automm")
+
+WINNER = "best"
+MAJORITY = "majority"
+DEFAULTS = "defaults"
+_MOST_ROWS = 2048  # rows at a time when nothing is learnt
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    run_dir: Path
+    values: Mapping[str, Any]  # what result.json holds
+
+
+def run(settings: Settings) -> Result:
+    """Everything from settings to a result, going on from what `settings.run_dir` already holds.
+
+    Raises:
+        AutommError: something the user can mend; what was done so far is kept.
+        KeyboardInterrupt: the user stopped it; the same settings go on.
+    """
+    with Run(settings) as stages:
+        return stages.finish()
+
+
+class Run:
+    """The stages of a run. Each is done once, whoever asks for it first; later stages ask for earlier ones.
+
+    Raises:
+        StudyError: the run directory is something else, or was begun with other settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.dir = RunDir(settings.run_dir)
+        self.dir.check(settings.config)
+        self._began = time.monotonic()
+        self._earlier = self.dir.spent()
+        self._study: Study | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the study, and write down how long this session took."""
+        if self._study is not None:
+            self._study.close()
+            self._study = None
+            self.dir.spend(self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this run so far, all sessions."""
+        return self._earlier + time.monotonic() - self._began
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data; nothing has been written when reading it fails."""
+        source: Source = registry.get("data", self.settings.data.name).factory(**self.settings.data.options)
+        began = time.monotonic()
+        splits = source.load(self.settings.seed, self.settings.cache_dir)
+        rows = ", ".join(f"{len(table)} {name}" for name, table in vars(splits).items() if table is not None)
+        log.info("data: %s rows, read in %.1f s", rows, time.monotonic() - began)
+        return splits
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, its labels learnt from the training table."""
+        task: Task = registry.get("task", self.settings.task.name).factory(**self.settings.task.options)
+        task.fit(self.splits.train)
+        return task
+
+    @cached_property
+    def goal(self) -> Goal:
+        """What the search drives at."""
+        name, direction = self.settings.search.objective, self.settings.search.direction
+        if name is None or name == self.task.goal.metric:
+            return Goal(self.task.goal.metric, direction or self.task.goal.direction)
+        natural: Direction = "minimize" if name.partition("/")[0] == "loss" else "maximize"
+        return Goal(name, direction or natural)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What the console is told."""
+        return Progress(self.goal, trials=self.settings.search.trials)
+
+    @cached_property
+    def objective(self) -> TrainingObjective:
+        """What judges candidates."""
+        return TrainingObjective(self.settings, self.splits, self.task, self.dir.checkpoints / "trials")
+
+    @cached_property
+    def study(self) -> Study:
+        """The ledger, open for writing; the first thing a run puts on disk."""
+        _ = self.task  # whatever is wrong with the data shows before the run leaves a trace
+        self.dir.create(self.settings.config)
+        self._study = Study.open(self.dir.study)
+        return self._study
+
+    @cached_property
+    def searched(self) -> SearchResult:
+        """The search.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it.
+            StudyError: not one trial could be measured.
+        """
+        study, settings = self.study, self.settings
+        self.progress.say(f"search for {self.goal.metric} ({self.goal.direction}), {settings.search.trials} trials")
+        found = search(settings.space, self.objective, self.goal, settings.search, study, settings.seed, self._event)
+        if found.stopped_by == "interrupt":
+            raise KeyboardInterrupt
+        if found.best is None:
+            reasons = sorted({trial.reason for trial in found.trials if trial.reason})
+            raise StudyError(
+                f"none of {len(found.trials)} trials could be measured: {'; '.join(reasons[:3]) or 'no reason given'}. "
+                "Next: mend what is named, or widen the space, in a new run.dir."
+            )
+        self.objective.keep({trial.number for trial in self._keepers(found)})
+        return found
+
+    @cached_property
+    def best(self) -> Trial:
+        """The winner of the search."""
+        best = self.searched.best
+        assert best is not None
+        return best
+
+    @cached_property
+    def refits(self) -> Refits:
+        """Trains to the end."""
+        return Refits(self.settings, self.dir, self.splits, self.task, self.objective, self.progress)
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The winner, trained to the end of its schedule."""
+        self.progress.say(f"refit of trial {self.best.number}")
+        return self.refits.continued(WINNER, self.best)
+
+    @cached_property
+    def baselines(self) -> dict[str, Trained]:
+        """What the winner is compared with, by name; the majority answer needs no model and is left to `tested`."""
+        wanted, out = self.settings.baselines, dict[str, Trained]()
+        inputs = self.splits.train.schema.inputs
+        modalities = list(dict.fromkeys(field.modality for field in inputs))
+        for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
+            name = f"{modality}_only"
+            out[name] = self.refits.unimodal(name, tuple(f.name for f in inputs if f.modality == modality))
+        defaults = self._defaults() if wanted.defaults else None
+        return out if defaults is None else {**out, DEFAULTS: defaults}
+
+    @cached_property
+    def tested(self) -> dict[str, dict[str, float]]:
+        """Test metrics by model; the one time the test split is read. Empty where it has no targets."""
+        test = self.splits.test
+        if test is None or all(target is None for target in test.targets):
+            return {}
+        out = {WINNER: self.task.metrics(self.test_scores, test)}
+        out[MAJORITY] = self.task.metrics(self.task.majority(self.splits.train, len(test)), test)
+        for name, trained in self.baselines.items():
+            out[name] = out[WINNER] if trained is self.trained else self.task.metrics(self.score(trained, test), test)
+        return out
+
+    @cached_property
+    def test_scores(self) -> np.ndarray:
+        """What the winner scores on the test split, [rows, C]; its answers go to predictions.json."""
+        test = self.splits.test
+        assert test is not None
+        found = self.score(self.trained, test)
+        answers = self.task.answers([self.task.decode(row) for row in found], test)
+        write_json(self.dir.path / "predictions.json", answers)
+        return found
+
+    def score(self, trained: Trained, table: Table) -> np.ndarray:
+        """What a model scores on a table, float32 [rows, C]."""
+        part = self.objective.part(only(table, tuple(trained.preprocessors)), trained.preprocessors)
+        return scores(trained.model, self.task, part, batch_size=_MOST_ROWS)
+
+    def export(self, out: Path | None = None) -> Path:
+        """Write the bundle; parity is proved on the way.
+
+        Raises:
+            ExportError: the graph is not the same function as the model; no bundle is left.
+        """
+        trained, folder = self.trained, out or self.dir.bundle
+        self.progress.say("bundle: exporting, and proving it equal to the model")
+        write_bundle(folder, trained, self.settings.export, config_yaml=self.dir.config.read_text(encoding="utf-8"))
+        return folder
+
+    def finish(self) -> Result:
+        """All stages; a run that is over is only shown again."""
+        values = self.dir.stored_result() or self._conclude()
+        print_summary(values, Goal(**values["goal"]), self._paths(values))
+        return Result(self.dir.path, values)
+
+    def _conclude(self) -> dict[str, Any]:
+        tested = self.tested if self.splits.test is not None else {}
+        bundle = self.export().name if self.settings.export.enabled else None
+        values = self.result(tested, bundle)
+        self.report(values)
+        values["seconds"]["total"] = round(self.seconds, 2)
+        write_json(self.dir.result, values)
+        self.dir.log("result", test=values["test"])
+        return values
+
+    def result(self, tested: Mapping[str, Mapping[str, float]], bundle: str | None) -> dict[str, Any]:
+        """The figures so far, as result.json holds them."""
+        names = [name for name in (MAJORITY, *self.baselines) if name in tested]
+        return result_of(
+            self.settings,
+            self.goal,
+            self.searched,
+            self.best,
+            valid=self.trained.metrics["valid"],
+            test=tested.get(WINNER, {}),
+            baselines={name: tested[name] for name in names},
+            seconds={
+                "search": self.searched.seconds,
+                "refit": self.refits.seconds(WINNER),
+                "baselines": self.refits.seconds(*(n for n, t in self.baselines.items() if t is not self.trained)),
+                "total": self.seconds,
+            },
+            bundle=bundle,
+        )
+
+    def report(self, values: Mapping[str, Any]) -> Path:
+        """Write report.html."""
+        self.progress.say("report")
+        table = self.splits.test if self.tested else self.splits.valid
+        assert table is not None
+        found = self.test_scores if self.tested else self.score(self.trained, table)
+        return write_report(
+            self.dir.path,
+            story(
+                values,
+                self.goal,
+                self.searched.trials,
+                gradients=self.refits.gradients_of(WINNER).with_suffix(".json"),
+                table=table,
+                answers=[(self.task.decode(row), float(row.max())) for row in found],
+                command=self.command,
+            ),
+        )
+
+    @property
+    def command(self) -> str:
+        """The command line that this run came from, without its directory."""
+        return " ".join(["python -m automm", *self.settings.overrides])
+
+    def _defaults(self) -> Trained | None:
+        """The unsearched configuration at the refit's budget; None when it cannot be trained."""
+        first = self.searched.trials[0]
+        if first is self.best:
+            return self.trained
+        if first.state in ("failed", "infeasible"):
+            self.progress.say(f"no baseline `defaults`: {first.reason}")
+            return None
+        return self.refits.continued(DEFAULTS, first)
+
+    def _keepers(self, found: SearchResult) -> list[Trial]:
+        """The trials whose state is kept: the defaults, and the best by rung, then by value."""
+        sign = -1.0 if self.goal.direction == "maximize" else 1.0
+        measured = [t for t in found.trials if t.values and t is not found.best]
+        ranked = sorted(measured, key=lambda t: (-t.epochs, sign * t.values[self.goal.metric]))
+        best = [found.best] if found.best is not None else []
+        return [*found.trials[:1], *best, *ranked[: self.settings.search.keep_checkpoints - 1]]
+
+    def _event(self, event: Event) -> None:
+        self.progress.on_event(event)
+        self.dir.log(event.kind, trial=event.trial, **dict(event.data))
+
+    def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:
+        paths = {"report": self.dir.path / REPORT, "result": self.dir.result}
+        return paths | ({"bundle": self.dir.path / values["bundle"]} if values["bundle"] else {})

@@ -1,0 +1,84 @@
+"""A run's story for its page, gathered from the ledger, the gradient log and the rows that were answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from automm.report.data import GradientRecord, ReportData, Sample, TrialRecord
+from automm.search.trial import Trial
+from automm.types import Goal, Table
+
+_EACH = 6  # sample rows answered rightly, and as many wrongly
+
+
+def story(
+    result: Mapping[str, Any],
+    goal: Goal,
+    trials: Sequence[Trial],
+    *,
+    gradients: Path,
+    table: Table,
+    answers: Sequence[tuple[Any, float]],
+    command: str,
+) -> ReportData:
+    """What the page is made from.
+
+    Args:
+        result: what result.json will hold.
+        goal: what the search drove at.
+        trials: of the search, in order.
+        gradients: the gradient log of the winner's training (JSON).
+        table: the rows that were answered.
+        answers: the answer to each row, and its score.
+        command: what the winner's overrides are appended to.
+    """
+    log = json.loads(gradients.read_text(encoding="utf-8")) if gradients.exists() else {}
+    return ReportData(
+        result=result,
+        goal=goal,
+        trials=[_trial(trial) for trial in trials],
+        gradients=[_gradient(norms) for norms in log.get("norms", [])],
+        findings=[finding["sentence"] for finding in log.get("findings", [])],
+        samples=_samples(table, answers, seed=int(result["seed"])),
+        command=command,
+    )
+
+
+def _trial(trial: Trial) -> TrialRecord:
+    curve = [{"epoch": epoch, "values": dict(values)} for epoch, values in trial.reports]
+    return TrialRecord(trial.number, trial.state, trial.candidate, trial.values, curve, trial.reason)
+
+
+def _gradient(norms: Mapping[str, float]) -> GradientRecord:
+    branches = {name: norm for name, norm in norms.items() if name not in ("epoch", "total")}
+    return GradientRecord(norms["epoch"], norms["total"], branches)
+
+
+def _samples(table: Table, answers: Sequence[tuple[Any, float]], *, seed: int) -> list[Sample]:
+    """A few rows answered wrongly and as many answered rightly, drawn at random from rows that have a target."""
+    rng = np.random.default_rng(seed)
+    chosen: dict[bool, list[Sample]] = {False: [], True: []}
+    for row in rng.permutation(len(table)):
+        if min(map(len, chosen.values())) >= _EACH:
+            break
+        sample = _sample(table, int(row), answers[row])
+        if table.targets[row] is not None and len(chosen[sample.right]) < _EACH:
+            chosen[sample.right].append(sample)
+    return [*chosen[False], *chosen[True]]
+
+
+def _sample(table: Table, row: int, answer: tuple[Any, float]) -> Sample:
+    images = {f.name for f in table.schema.inputs if f.modality == "image"}
+    values = table.row(row)
+    return Sample(
+        images={name: value for name, value in values.items() if name in images},
+        texts={name: value for name, value in values.items() if name not in images},
+        answer=table.targets[row],
+        prediction=answer[0],
+        score=answer[1],
+    )

@@ -1,0 +1,80 @@
+"""What result.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Any
+
+from automm.runtime.cpu import describe
+from automm.search.loop import SearchResult
+from automm.search.trial import Trial
+from automm.settings import Settings
+from automm.space import overrides
+from automm.types import Goal
+
+SCHEMA = 1
+_STATES = ("completed", "pruned", "failed", "infeasible")
+_PACKAGES = (
+    "automm", "torch", "timm", "transformers", "open-clip-torch", "nevergrad", "hydra-core", "onnxruntime", "numpy",
+)  # fmt: skip
+
+
+def result_of(
+    settings: Settings,
+    goal: Goal,
+    searched: SearchResult,
+    best: Trial,
+    *,
+    valid: Mapping[str, float],
+    test: Mapping[str, float],
+    baselines: Mapping[str, Mapping[str, float]],
+    seconds: Mapping[str, float],
+    bundle: str | None,
+) -> dict[str, Any]:
+    """The figures of a run, plain JSON.
+
+    Args:
+        settings: the run's.
+        goal: what the search drove at.
+        searched: how the search ended.
+        best: its winner.
+        valid: the winner's validation metrics after the refit.
+        test: its test metrics; empty where the test split has no targets.
+        baselines: test metrics by baseline.
+        seconds: wall time by stage.
+        bundle: the bundle's folder, relative to the run directory; None when none was asked for.
+    """
+    states: list[str] = [trial.state for trial in searched.trials]
+    return {
+        "schema": SCHEMA,
+        "task": settings.task.name,
+        "seed": settings.seed,
+        "goal": {"metric": goal.metric, "direction": goal.direction},
+        "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
+        "stopped_by": searched.stopped_by,
+        "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},
+        "best": {
+            "trial": best.number,
+            "candidate": best.candidate,
+            "overrides": overrides(best.candidate),
+            "valid": dict(valid),
+        },
+        "test": dict(test),
+        "baselines": {name: dict(values) for name, values in baselines.items()},
+        "bundle": bundle,
+        "versions": versions(_PACKAGES),
+        "cpu": describe(),
+    }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The installed version of each package that is installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = installed(package)
+        except PackageNotFoundError:
+            continue
+    return found
