@@ -108,12 +108,19 @@ class Model(nn.Module):
         if torch.compiler.is_exporting():
             items = {f: self.encode_prepare(f, batch.inputs[f], batch.present[f]) for f in self.fields}
             return self.logits(self.fusion(items))  # rows are identity in an exported graph
+        return self.logits(self.streams(batch))
+
+    def streams(self, batch: Batch) -> tuple[Stream, ...]:
+        """Rows -> what the heads read.
+
+        Raises:
+            TrialFailed: a component raised; the reason names it.
+        """
         features, rows = {}, {}
         for field in self.fields:
             features[field], rows[field] = self._items(field, batch)
         with _blamed(f"the fusion {type(self.fusion).__name__}"):
-            streams = self.fusion.fuse(features, rows)
-        return self.logits(streams)
+            return self.fusion.fuse(features, rows)
 
     def encode_prepare(self, field: str, inputs: Mapping[str, Tensor], present_U: Tensor) -> Features:
         """A field's items, missing ones replaced, after the fusion's own work on that field alone."""

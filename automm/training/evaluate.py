@@ -37,6 +37,12 @@ def scores(model: Model, task: Task, part: Part, *, batch_size: int) -> np.ndarr
     return _collected(model, loader, len(part.table), lambda batch: task.probabilities(model(batch)))
 
 
+def fused(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
+    """The vector of every row that the model's only head reads, float32 [rows, D], in the table's order."""
+    loader = part.loader(batch_size=batch_size, shuffle=False, seed=0)
+    return _collected(model, loader, len(part.table), lambda batch: model.streams(batch)[0].pooled_BD)
+
+
 def _collected(model: Model, loader: Iterable[Batch], rows: int, compute: Callable[[Batch], Tensor]) -> np.ndarray:
     """float32 [rows, D] of what `compute` makes of every batch, in the table's order."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

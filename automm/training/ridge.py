@@ -1,0 +1,83 @@
+"""Ridge regression in one pass over the rows, with its leave-one-out predictions; numpy alone.
+
+Shape legend: N rows, P features, C outputs, S supports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+_CHUNK = 4096
+_NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
+
+FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A solved regression: `phi(x) @ weight_PC + bias_C`."""
+
+    phi: FeatureMap
+    weight_PC: np.ndarray
+    bias_C: np.ndarray
+    mean_P: np.ndarray
+    inverse_PP: np.ndarray  # of the regularised second moments: what the leverage of a row comes from
+    total: float  # of the weights
+
+    def left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
+        """What a fit without it would give each training row, [N, C]; exact, for ridge is linear in the targets."""
+        phi_NP = self.phi(x_ND)
+        centred_NP = phi_NP - self.mean_P
+        share_N = weight_N / self.total
+        leverage_N = share_N * (1 + np.einsum("np,pq,nq->n", centred_NP, self.inverse_PP, centred_NP))
+        fitted_NC = phi_NP @ self.weight_PC + self.bias_C
+        out_NC: np.ndarray = y_NC - (y_NC - fitted_NC) / np.clip(1 - leverage_N, 1e-6, None)[:, None]
+        return out_NC
+
+
+def solve(phi: FeatureMap, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Ridge:
+    """Minimise the weighted mean squared error + l2 |weight|^2 over `weight_PC` and an unpenalised bias.
+
+    Args:
+        phi: features of a row; called a chunk of rows at a time.
+        x_ND: the rows.
+        y_NC: their targets.
+        weight_N: how much each row counts.
+        l2: relative to the features' second moments.
+    """
+    total, sums = float(weight_N.sum()), None
+    for start in range(0, len(x_ND), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        phi_NP, y = phi(x_ND[part]), y_NC[part].astype(np.float64)
+        scaled_NP = phi_NP * weight_N[part, None]
+        moments = (scaled_NP.sum(0), weight_N[part] @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y)
+        sums = moments if sums is None else tuple(a + b for a, b in zip(sums, moments, strict=True))
+    assert sums is not None  # a table has rows
+    mean_P, mean_C, second_PP, cross_PC = (each / total for each in sums)
+    centred_PP = second_PP - np.outer(mean_P, mean_P)
+    inverse_PP = np.linalg.inv(centred_PP + l2 * np.eye(len(mean_P)))
+    weight_PC = inverse_PP @ (cross_PC - np.outer(mean_P, mean_C))
+    return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, inverse_PP, total)
+
+
+def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndarray:
+    """exp(-gamma |x - s|^2), float64 [N, S]."""
+    return np.exp(-gamma * squared_distances(x_ND, supports_SD))
+
+
+def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
+    """|x - s|^2, float64 [N, S]."""
+    x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64)
+    out_NS: np.ndarray = np.maximum((x**2).sum(1)[:, None] + (s**2).sum(1) - 2 * x @ s.T, 0.0)
+    return out_NS
+
+
+def nystroem(supports_SD: np.ndarray, gamma: float) -> np.ndarray:
+    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams & Seeger 2001)."""
+    values_S, vectors_SS = np.linalg.eigh(gaussian(supports_SD, supports_SD, gamma))
+    kept = values_S > _NEGLIGIBLE * values_S[-1]
+    out_SP: np.ndarray = vectors_SS[:, kept] / np.sqrt(values_S[kept])
+    return out_SP
