@@ -1,0 +1,105 @@
+"""What every task must keep.
+
+Shape legend: B rows, C outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from automm.tasks.task import Task
+from automm.testing import samples
+from automm.testing.requirement import require
+from automm.testing.subject import Subject
+from automm.types import Table
+
+_TARGETS = ["yes", "no", "yes", "2", "yes", "no", "2", "yes"]
+
+
+def check_learns_labels(under_test: Subject) -> None:
+    """`fit` learns labels and a goal from the training table; its state is plain JSON that restores it."""
+    task, table = _fitted(under_test)
+    require(task.goal.direction in ("maximize", "minimize"), f"the goal's direction is {task.goal.direction!r}")
+    state = json.loads(json.dumps(task.state()))
+    again = under_test.build()
+    again.restore(state)
+    require(again.labels == task.labels and again.goal == task.goal, "a restored task has other labels or another goal")
+    left, right = task.targets(table), again.targets(table)
+    require(list(left) == list(right) and all(np.array_equal(left[k], right[k]) for k in left), "targets change too")
+    for name, array in left.items():
+        require(len(array) == len(table), f"the targets {name!r} have {len(array)} entries for {len(table)} rows")
+
+
+def check_learns_from_logits(under_test: Subject) -> None:
+    """Head, loss and probabilities fit together; the loss is a finite scalar that falls along its gradient."""
+    task, table = _fitted(under_test)
+    targets = {name: torch.from_numpy(array) for name, array in task.targets(table).items()}
+    x = torch.randn(len(table), 6, generator=torch.Generator().manual_seed(0))
+    for hidden in (0, 5):
+        torch.manual_seed(0)
+        head = task.head(6, hidden=hidden, dropout=0.0)
+        require(isinstance(head, nn.Module), "head is no module")
+        logits = head(x)
+        require(logits.shape == (len(table), len(task.labels)), f"logits are {tuple(logits.shape)}")
+        scores = task.probabilities(logits)
+        require(scores.shape == logits.shape and bool(torch.isfinite(scores).all()), "probabilities are not [B, C]")
+        optimizer = torch.optim.SGD(head.parameters(), lr=0.05)
+        losses = []
+        for _ in range(5):
+            loss = task.loss(head(x), targets, label_smoothing=0.0)
+            require(loss.shape == () and bool(torch.isfinite(loss)), f"the loss is {loss}")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        require(losses[-1] < losses[0], f"the loss goes from {losses[0]:.4f} to {losses[-1]:.4f} along its gradient")
+        smoothed = float(task.loss(head(x), targets, label_smoothing=0.1).detach())
+        require(np.isfinite(smoothed), "the loss with label smoothing is not finite")
+
+
+def check_metrics(under_test: Subject) -> None:
+    """The goal's metric, `loss`, and every metric by group; perfect scores are better than the majority's."""
+    task, table = _fitted(under_test)
+    perfect, majority = task.perfect(table), task.majority(table, len(table))
+    shape = (len(table), len(task.labels))
+    require(perfect.shape == shape and majority.shape == shape, f"scores are {perfect.shape} and {majority.shape}")
+    best, base = task.metrics(perfect, table), task.metrics(np.asarray(majority), table)
+    goal = task.goal.metric
+    for values in (best, base):
+        require(goal in values and "loss" in values, f"metrics are {sorted(values)}; the goal is {goal!r}")
+        require(all(np.isfinite(v) for v in values.values()), f"a metric is not finite: {values}")
+        for group in ("even", "odd"):
+            require(f"{goal}/{group}" in values, f"there is no {goal}/{group} among {sorted(values)}")
+    sign = 1 if task.goal.direction == "maximize" else -1
+    require(sign * best[goal] > sign * base[goal], f"{goal} is {best[goal]} at best and {base[goal]} by majority")
+    require(best["loss"] < base["loss"], f"loss is {best['loss']} at best and {base['loss']} by majority")
+
+
+def check_answers(under_test: Subject) -> None:
+    """Decoded scores and results are plain JSON, one a row; the perfect scores decode to the targets."""
+    task, table = _fitted(under_test)
+    decoded = [task.decode(scores_C) for scores_C in task.perfect(table)]
+    results = task.answers(decoded, table)
+    require(json.loads(json.dumps(results)) == results, "results are not plain JSON")
+    require(len(results) == len(table), f"there are {len(results)} results for {len(table)} rows")
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    check_learns_labels,
+    check_learns_from_logits,
+    check_metrics,
+    check_answers,
+)
+
+
+def _fitted(under_test: Subject) -> tuple[Task, Table]:
+    table = samples.table(_TARGETS if under_test.values is None else under_test.values)
+    task = under_test.build()
+    require(isinstance(task, Task), "it is no automm Task")
+    task.fit(table)
+    return task, table
