@@ -71,5 +71,9 @@ class AttentionBlock(nn.Module):
 
 def masked_mean(x_UND: Tensor, mask_UN: Tensor) -> Tensor:
     """The mean over valid tokens, [U, D]; every item has one at least."""
-    valid_UN1 = mask_UN[..., None].to(x_UND.dtype)
-    return (x_UND * valid_UN1).sum(1) / valid_UN1.sum(1)
+    return weighted_mean(x_UND, mask_UN.to(x_UND.dtype))
+
+
+def weighted_mean(x_UND: Tensor, weight_UN: Tensor) -> Tensor:
+    """The mean over tokens by weight, [U, D]; the weights of no item are all zero."""
+    return (x_UND * weight_UN[..., None]).sum(1) / weight_UN.sum(1, keepdim=True)

@@ -19,7 +19,7 @@ from automm.encoders.encoder import Encoder
 from automm.errors import ConfigError
 from automm.runtime.images import ImagePreprocess, image_size
 from automm.runtime.preprocess import Preprocess
-from automm.space import Int, OneOf, Space
+from automm.space import OneOf, Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
 NATIVE_LIMIT = 224  # the longer side of images taken at their own size
@@ -49,7 +49,10 @@ class ConvNet(Encoder):
 
     MODALITIES: ClassVar[tuple[Modality, ...]] = ("image",)
     SPACE: ClassVar[Space] = Space(
-        {"width": OneOf((48, 64, 96, 128), ordered=True, default=64), "depth": Int(3, 4, default=3)}
+        {
+            "width": OneOf((48, 64, 96, 128), ordered=True, default=64),
+            "channels": OneOf((16, 24, 32), ordered=True, default=16),
+        }
     )
 
     @classmethod

@@ -133,8 +133,11 @@ class OpenClipText(Encoder):
     `pooled` is the text's embedding; tokens are the last hidden states projected as it is.
 
     Options:
-        model, weights, tune, last_k: as of `open_clip_image`. A text tower of transformers starts from random
-            weights where `weights` is null.
+        model: a name `open_clip.list_models()` knows. Weights from `hf-hub:` and `local-dir:` bring their own model.
+        weights: null | default (the first that open_clip lists for the model) | hf-hub:org/name |
+            local-dir:/path (with open_clip_config.json) | file:/path.
+        tune: frozen | last_k | full.
+        last_k: the blocks that `tune=last_k` trains.
         max_length: tokens kept of a text, special ones included; None is what the model was trained with.
     """
 

@@ -16,7 +16,7 @@ from automm.errors import ConfigError, DataError
 from automm.runtime.preprocess import Preprocess
 from automm.types import TensorSpec
 
-_FILE = "tokenizer.json"
+_FILE, _SHARES = "tokenizer.json", "shares.npy"
 
 
 class TextPreprocess(Preprocess):
@@ -25,17 +25,28 @@ class TextPreprocess(Preprocess):
     `fixed` pads every text to `max_length`, for models whose result depends on the padding. A missing text is an empty
     one. A text without any token (empty, and a tokenizer without special tokens) is one padding token that counts as
     valid, because a softmax over nothing is NaN.
+
+    `shares` [vocabulary] says which share of the training texts holds each token, where that was counted: an encoder
+    may weigh words by it.
     """
 
     kind: ClassVar[str] = "text"
 
-    def __init__(self, *, tokenizer: Tokenizer, max_length: int, pad_id: int = 0, fixed: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        tokenizer: Tokenizer,
+        max_length: int,
+        pad_id: int = 0,
+        fixed: bool = False,
+        shares: np.ndarray | None = None,
+    ) -> None:
         if max_length < 1:
             raise ConfigError(f"max_length is at least 1, not {max_length}")
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())  # a copy: what follows must not reach the caller's
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_length)
-        self.max_length, self.pad_id, self.fixed = max_length, pad_id, fixed
+        self.max_length, self.pad_id, self.fixed, self.shares = max_length, pad_id, fixed, shares
 
     @property
     def signature(self) -> dict[str, TensorSpec]:
@@ -59,16 +70,23 @@ class TextPreprocess(Preprocess):
         return {"ids": ids, "mask": mask}
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write `tokenizer.json` into `folder`."""
+        """Write `tokenizer.json`, and the shares where there are any, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(str(folder / _FILE))
-        return {"tokenizer": _FILE, "max_length": self.max_length, "pad_id": self.pad_id, "fixed": self.fixed}
+        if self.shares is not None:
+            np.save(folder / _SHARES, self.shares, allow_pickle=False)
+        shares = None if self.shares is None else _SHARES
+        options = {"max_length": self.max_length, "pad_id": self.pad_id, "fixed": self.fixed}
+        return {"tokenizer": _FILE, "shares": shares, **options}
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any]) -> Self:
         """The inverse of `save`."""
         options = dict(config)
-        return cls(tokenizer=Tokenizer.from_file(str(folder / options.pop("tokenizer"))), **options)
+        tokenizer = Tokenizer.from_file(str(folder / options.pop("tokenizer")))
+        shares = options.pop("shares")
+        counted = None if shares is None else np.load(folder / shares, allow_pickle=False)
+        return cls(tokenizer=tokenizer, shares=counted, **options)
 
 
 def _text(value: Any) -> str:
