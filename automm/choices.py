@@ -57,8 +57,9 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
     params["fusion.name"] = _nested("fusion", "fusion", fusion)
     shared = {option: value for option, value in training.items() if option != "solver"}
     components = _candidates("solver", "training.solver", training.get("solver"))
-    if any(option not in each.options for option in shared for each in components):
-        _check_shared("training", shared, [*components, *_usable("solver")])  # a preset may serve several solvers
+    odd = {o: v for o, v in shared.items() if not any(o in each.options for each in components)}
+    if odd:  # a preset may serve several solvers
+        _check_shared("training", odd, [*components, *_usable("solver")])
     params["training.solver"] = _one_of((c, "training", _of_shared("training", shared, c)) for c in components)
     return Space(params)
 

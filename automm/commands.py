@@ -106,7 +106,8 @@ def _plugins(asked: argparse.Namespace) -> Iterable[str]:
     if asked.name is not None:
         shown = _shown(registry.get(asked.kind, asked.name))
         return [_json(shown)] if asked.json else _page(shown)
-    rows = [asdict(row) for row in registry.listing() if asked.kind in (None, row.kind)]
+    kinds = [asked.kind] if asked.kind else registry.KINDS
+    rows = [asdict(registry.status(kind, name)) for kind in kinds for name in registry.names(kind)]
     if asked.json:
         return [_json(rows)]
     table = _table(rows, ("kind", "name", "version", "origin", "health"))

@@ -116,17 +116,14 @@ def prepared(words: Sequence[str]) -> list[str]:
         ConfigError: a group is given a list, of which Hydra would silently take the last.
     """
     groups = presets.groups()
-    out = []
     for word in words:
-        key, equals, value = word.lstrip("+").partition("=")
-        if equals and value.startswith("[") and not word.startswith("-") and key in groups:
-            names = key.replace("/", ".") + ".name"
-            several = (
-                f"{names}={value}" if key.partition("/")[0] in ("fusion", "encoder") else f"-m {key}={value[1:-1]}"
-            )
+        key, _, value = word.lstrip("+").partition("=")
+        group = key.replace(".", "/")
+        if value.startswith("[") and group in groups:
+            nested = group.partition("/")[0] in ("fusion", "encoder")
+            several = f"{group.replace('/', '.')}.name={value}" if nested else f"-m {group}={value.strip('[]')}"
             raise ConfigError(f"{word}: {key} takes one preset, not a list. Next: {several}")
-        out.append(f"++{word}" if _OPEN.match(word) else word)
-    return out
+    return [f"++{word}" if _OPEN.match(word) else word for word in words]
 
 
 @contextmanager
@@ -187,14 +184,12 @@ def _no_key(key: str, said: str) -> ConfigError:
     groups = presets.groups()
     if key in groups and "defaults list" in said:
         return UnknownKey(f"the group {key} has no default to replace. Next: write +{key}=..., with a plus sign.")
-    parent, _, last = key.rpartition(".")
-    section = _section(parent)
-    known = {str(k) for k in section} | ({g for g in groups if "/" in g} if not parent else set())
-    return UnknownKey(f"no setting {key!r}. {near_miss(last, known)}")
-
-
-def _section(path: str) -> DictConfig:
-    """The section at `path`, else the whole configuration, as it is without overrides."""
-    cfg = compose()
-    found = OmegaConf.select(cfg, path) if path else cfg
-    return found if isinstance(found, DictConfig) else cfg
+    here: Any = compose()
+    for part in key.split("."):
+        if not isinstance(here, DictConfig) or part not in here:
+            break
+        here = here[part]
+    known = {str(k) for k in here} if isinstance(here, DictConfig) else set()
+    return UnknownKey(
+        f"no setting {key!r}. {near_miss(part, known | {g for g in groups if '/' in g and '.' not in key})}"
+    )

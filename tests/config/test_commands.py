@@ -1,0 +1,65 @@
+"""Subcommands, in this process."""
+
+import json
+
+import pytest
+
+from automm import commands
+from automm.errors import BundleError, ConfigError, DataError, StudyError, UnknownComponent
+
+
+def test_which_words_are_subcommands():
+    assert commands.is_subcommand(["plugins"])
+    assert commands.is_subcommand(["anything"])
+    for word in ("+task=vqa", "seed=1", "~search", "-m", "--help"):
+        assert not commands.is_subcommand([word])
+    assert not commands.is_subcommand([])
+
+
+def test_plugins_lists_kind_name_version_origin_health(capsys):
+    assert commands.run(["plugins", "fusion", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    film = next(row for row in rows if row["name"] == "film")
+    assert {**film, "version": ""} == {
+        "kind": "fusion", "name": "film", "origin": "automm", "version": "", "health": "ready", "detail": "",
+    }  # fmt: skip
+    commands.run(["plugins", "fusion"])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["kind", "name", "version", "origin", "health"]
+    assert len(lines) == len(rows)
+
+
+def test_plugins_shows_one_component(capsys):
+    commands.run(["plugins", "fusion", "film"])
+    page = capsys.readouterr().out
+    assert "arXiv:1709.07871" in page
+    assert "an integer from" in page
+    commands.run(["plugins", "fusion", "film", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert {"blocks", "dropout"} <= {option["name"] for option in shown["options"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        (["plugins", "fusoin"], ConfigError, "Did you mean 'fusion'"),
+        (["plugins", "fusion", "flim"], UnknownComponent, "Did you mean 'film'"),
+        (["study", "nowhere"], StudyError, "nowhere"),
+        (["predict", "nowhere", "rows.jsonl"], DataError, "rows.jsonl, line 2"),
+        (["predict", "nowhere", "fine.jsonl"], BundleError, "nowhere"),
+        (["predcit"], ConfigError, "Did you mean 'predict'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(words, error, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"question": "?"}\n[1]\n')
+    (tmp_path / "fine.jsonl").write_text('{"question": "?"}\n')
+    with pytest.raises(error) as raised:
+        commands.run(words)
+    assert said in str(raised.value)
+
+
+def test_help_names_every_command_and_group():
+    text = commands.help_text()
+    for word in (*commands.NAMES, "encoder/image", "cross_attention", "hydra/launcher=joblib"):
+        assert word in text
