@@ -49,7 +49,8 @@ class Progress:
         if event.kind == "ask":
             self._called[number] = signature(data["candidate"])
         elif event.kind == "launch":
-            self._trial(number, f"{self._called.get(number, '')}, epochs {data['start'] + 1} to {data['stop']}")
+            called = f"{self._called[number]}, " if number in self._called else ""
+            self._trial(number, f"{called}epochs {data['start'] + 1} to {data['stop']}")
         elif event.kind == "report":
             self._trial(number, f"epoch {data['epoch']}: {self._value(data['values'])}")
         elif event.kind == "tell":

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from automm.report.data import GradientRecord, TrialRecord
-from automm.report.metrics import figure, signature, words
+from automm.report.metrics import figure, is_share, signature, words
 from automm.report.parameters import Axis, Importance
 from automm.types import Goal
 
@@ -175,7 +175,7 @@ def group_bars(groups: Sequence[str], models: Mapping[str, Mapping[str, float]],
             hovertemplate="%{x}<br>%{hovertext}<extra></extra>",
         )
     fig.update_layout(barmode="group", bargap=0.28)
-    if metric.endswith("accuracy"):
+    if is_share(metric):
         fig.update_yaxes(tickformat=".0%", range=[0, 1.02])
     return fig
 
@@ -195,6 +195,7 @@ def _layout(**more: Any) -> dict[str, Any]:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#777"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "hoverlabel": {"align": "left"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "rgba(128,128,128,0.5)", "activecolor": ACCENT},
         "template": "none",
         **more,
     }

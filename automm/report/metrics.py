@@ -35,11 +35,16 @@ def scoreboard(result: Mapping[str, Any], metric: str) -> tuple[list[str], dict[
     return groups, models
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of rows, written in percent."""
+    return metric.partition("/")[0].endswith(("accuracy", "vqa_score"))
+
+
 def figure(value: float | None, metric: str) -> str:
     """A value as a reader writes it: percent for accuracies, else four digits."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if metric.partition("/")[0].endswith("accuracy") else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
 
 
 def words(name: str) -> str:

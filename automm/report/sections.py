@@ -20,6 +20,10 @@ from automm.runtime.rows import png
 FEW_TRIALS = 40
 MOST_AXES = 10
 MOST_SAMPLES = 24
+_NOTES = {
+    "majority": "the commonest training answer, whatever the question",
+    "defaults": "the unsearched configuration at the budget of the final training",
+}
 
 
 def plot(fig: go.Figure, name: str) -> Markup:
@@ -29,7 +33,7 @@ def plot(fig: go.Figure, name: str) -> Markup:
         include_plotlyjs=False,
         full_html=False,
         div_id=f"figure-{name}",
-        config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]},
+        config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d", "toImage"]},
     )
     return Markup(text)
 
@@ -80,7 +84,7 @@ def accuracy(data: ReportData) -> Markup:
         return section("accuracy", "Test results", element("p", "The run was not tested.", class_="soft"))
     head = ["", "found by the search", *(words(name) for name in models if name != "found")]
     rows = [[words(g), *(figure(values.get(g), metric) for values in models.values())] for g in groups]
-    notes = [element("li", f"{words(name)}: {text}") for name, text in data.baseline_notes.items()]
+    notes = [element("li", f"{words(m)}: {note}") for m in models if (note := baseline_note(m, data.baseline_notes))]
     bars = [g for g in groups if g != OVERALL] or groups
     return section(
         "accuracy",
@@ -90,6 +94,15 @@ def accuracy(data: ReportData) -> Markup:
         element("ul", *notes, class_="soft") if notes else "",
         plot(figures.group_bars(bars, models, metric), "groups"),
     )
+
+
+def baseline_note(name: str, given: Mapping[str, str]) -> str:
+    """What a baseline is, in a phrase; empty when nobody says."""
+    if name in given:
+        return given[name]
+    if name.endswith("_only"):
+        return f"the unsearched configuration trained on the {name.removesuffix('_only')} alone"
+    return _NOTES.get(name, "")
 
 
 def search_history(data: ReportData) -> Markup:

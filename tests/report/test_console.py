@@ -1,0 +1,81 @@
+import io
+
+import pytest
+
+from automm.report.console import Progress, print_summary
+from automm.search.study import Event
+from automm.types import Goal
+
+GOAL = Goal("accuracy", "maximize")
+
+
+def event(kind, trial, **data):
+    return Event(0, kind, trial, data, 0.0, 0.0)
+
+
+def test_a_line_an_event_without_a_terminal():
+    file = io.StringIO()
+    progress = Progress(GOAL, trials=8, file=file)
+    candidate = {"encoder.image.name": "convnet", "encoder.text.name": "text_transformer", "fusion.name": "film"}
+    for each in (
+        event("ask", 3, candidate=candidate, origin="strategy", repeats=0),
+        event("launch", 3, start=0, stop=2),
+        event("report", 3, epoch=1, values={"accuracy": 0.41}),
+        event("tell", 3, values={"accuracy": 0.5}, epochs=2, finished=False, seconds=61.0),
+        event("launch", 4, start=2, stop=4),
+        event("tell", 4, values={"accuracy": 0.25}, epochs=4, finished=True, seconds=2.0),
+        event("fail", 5, reason="the loss [red]became[/red] NaN"),
+        event("infeasible", 6, reason="too many GFLOP"),
+        event("promote", 3, start=2, stop=4),
+        event("stop", None, reason="trials"),
+    ):
+        progress.on_event(each)
+    progress.epoch("refit", 3, 24, {"accuracy": 0.75})
+    lines = [line.partition("] ")[2].strip() for line in file.getvalue().splitlines()]
+    assert lines == [
+        "trial 3/7  convnet + text_transformer → film, epochs 1 to 2",
+        "trial 3/7  epoch 1: accuracy 41.0 %",
+        "trial 3/7  2 epochs done in 1 min 01 s, accuracy 50.0 %; best so far 50.0 %",
+        "trial 4/7  epochs 3 to 4",
+        "trial 4/7  4 epochs done in 2.0 s, accuracy 25.0 %; best so far 50.0 %",
+        "trial 5/7  failed: the loss [red]became[/red] NaN",
+        "trial 6/7  not run: too many GFLOP",
+        "search ended by trials",
+        "refit, epoch 3 of 24: accuracy 75.0 %",
+    ]
+    assert "\x1b" not in file.getvalue()
+
+
+def test_a_long_line_is_not_broken():
+    file = io.StringIO()
+    Progress(GOAL, file=file).say("word " * 100)
+    assert file.getvalue().count("\n") == 1
+
+
+def test_the_summary_has_every_group_baseline_and_path(story):
+    file = io.StringIO()
+    print_summary(story.result, story.goal, {"report": "runs/a/report.html", "bundle": "runs/a/bundle"}, file=file)
+    text = file.getvalue()
+    for name in (
+        "found",
+        "majority",
+        "text only",
+        "image only",
+        "defaults",
+        "overall",
+        "relational",
+        "non-relational",
+        "closest",
+    ):
+        assert name in text
+    assert f"{100 * story.result['test']['accuracy']:.1f} %" in text
+    assert all(line in text for line in story.result["best"]["overrides"])
+    assert "runs/a/report.html" in text
+    assert "runs/a/bundle" in text
+
+
+@pytest.mark.parametrize("missing", ["test", "baselines", "best", "seconds"])
+def test_a_summary_lives_with_what_there_is(story, missing):
+    file = io.StringIO()
+    print_summary({k: v for k, v in story.result.items() if k != missing}, story.goal, {}, file=file)
+    assert "search ended by trials" in file.getvalue()

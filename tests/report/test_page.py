@@ -1,0 +1,231 @@
+"""The page by its structure: parsed as a browser would, without a browser."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from automm.errors import DataError
+from automm.report.data import Sample, TrialRecord
+from automm.report.page import write_report
+
+FIGURES = ("groups", "history", "parallel", "importance", "curves", "gradients")
+SECTIONS = (
+    "accuracy",
+    "configuration",
+    "samples",
+    "history",
+    "parallel",
+    "importance",
+    "curves",
+    "gradients",
+    "trials",
+    "provenance",
+)
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for and insists that elements nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.references, self.text, self.images, self.classes = [], [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.classes += values.get("class", "").split()
+        self.references += [
+            values[key] for key in ("src", "href", "action", "data", "poster", "srcset") if values.get(key)
+        ]
+        self.images += [values["src"]] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, story):
+    folder = tmp_path_factory.mktemp("run")
+    path = write_report(folder, story)
+    assert path == folder / "report.html"
+    assert [each.name for each in folder.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def short(story):
+    """The same with too few trials for a forest, which is what takes time."""
+    return replace(story, trials=story.trials[:7])
+
+
+def figures(text):
+    """The plotly data and layout of every figure, by name."""
+    found = {}
+    decode = json.JSONDecoder().raw_decode
+    for call in re.finditer(r'Plotly\.newPlot\(\s*"figure-(\w+)",\s*', text):
+        data, end = decode(text, call.end())
+        layout, _ = decode(text, re.compile(r"[,\s]*").match(text, end).end())
+        found[call[1]] = (data, layout)
+    return found
+
+
+def test_every_section_and_figure_is_there(page):
+    parsed = Page(page)
+    assert {f"figure-{name}" for name in FIGURES} <= set(parsed.ids)
+    assert set(SECTIONS) <= set(parsed.ids)
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert set(figures(page)) == set(FIGURES)
+
+
+def test_nothing_comes_from_outside(page):
+    parsed = Page(page)
+    assert all(reference.startswith("data:image/png;base64,") for reference in parsed.references)
+    assert "@import" not in page.partition("<script>")[0]
+    assert "url(" not in page.partition("<script>")[0]
+    assert page.count("Plotly.newPlot(") == len(FIGURES)
+    assert len(page) < 8_000_000  # plotly.js once
+
+
+def test_the_headline_stands_beside_its_baselines(page, story):
+    words = Page(page).words
+    test, baselines = story.result["test"], story.result["baselines"]
+    assert f"{100 * test['accuracy']:.1f} %" in words
+    for name, values in baselines.items():
+        assert name.replace("_", " ") in words
+        for group in ("accuracy", "accuracy/relational", "accuracy/closest"):
+            assert f"{100 * values[group]:.1f} %" in words
+    assert "26 trials (5 completed, 20 pruned, 1 failed), 20 min 07 s in all" in words
+
+
+def test_the_history_colours_states_and_draws_the_incumbent(page, story):
+    traces, _ = figures(page)["history"]
+    by_name = {trace["name"]: trace for trace in traces}
+    assert {"completed", "pruned", "best so far", "without a value"} <= set(by_name)
+    assert by_name["without a value"]["x"] == [7]
+    assert len({by_name[name]["marker"]["color"] for name in ("completed", "pruned")}) == 2
+    best = by_name["best so far"]["y"]
+    assert best == sorted(best)
+    assert best[-1] == max(t.values["accuracy"] for t in story.trials if t.state == "completed")
+
+
+def test_parallel_coordinates_show_searched_parameters_alone(page):
+    ((trace,), _) = figures(page)["parallel"]
+    labels = [dimension["label"] for dimension in trace["dimensions"]]
+    assert labels[-1] == "accuracy"
+    assert {"fusion.name", "lr", "batch_size", "film.blocks", "relation.blocks"} <= set(labels)
+    assert "solver" not in labels  # the same in every trial
+    blocks = trace["dimensions"][labels.index("film.blocks")]
+    assert blocks["ticktext"][0] == "–"
+
+
+def test_the_parameter_that_decides_is_the_most_important(page):
+    ((trace,), _) = figures(page)["importance"]
+    assert trace["y"][-1] == "fusion.name"
+    assert "take the order as a hint" in Page(page).words
+
+
+def test_curves_and_gradients_are_all_drawn(page, story):
+    curves, _ = figures(page)["curves"]
+    assert len(curves) == sum(bool(trial.curve) for trial in story.trials)
+    assert curves[-1]["name"] == f"trial {story.result['best']['trial']}, the best"
+    norms, layout = figures(page)["gradients"]
+    assert [trace["name"] for trace in norms] == ["encoder.image", "fusion", "global"]
+    assert layout["yaxis"]["type"] == "log"
+
+
+def test_text_is_text(page):
+    words = Page(page).words
+    for text in ("<it stopped learning>", "<of epoch 1>", "<closest>", "<searching>"):
+        assert text in words  # after parsing, so that it was escaped
+        assert text not in page
+
+
+def test_text_inside_figures_is_text(tmp_path, short):
+    evil = "</script><img src=x onerror=alert(1)>"
+    trials = [
+        TrialRecord(t.number, t.state, {**t.candidate, "fusion.name": f"{evil}{t.number % 3}"}, t.values, t.curve, evil)
+        for t in short.trials
+    ]
+    text = write_report(tmp_path, replace(short, trials=trials)).read_text(encoding="utf-8")
+    assert len(Page(text).images) == len(Page(write_report(tmp_path, short).read_text(encoding="utf-8")).images)
+    assert "<img src=x" not in text
+
+
+def test_samples_show_pictures_and_verdicts(page, story):
+    parsed = Page(page)
+    assert len(parsed.images) == sum(sample.images["image"] is not None for sample in story.samples)
+    assert parsed.classes.count("sample") == len(story.samples)
+    assert parsed.classes.count("right") == sum(sample.right for sample in story.samples)
+    assert "image: missing" in parsed.words
+
+
+def test_the_best_configuration_is_a_command(page, story):
+    words = Page(page).words
+    assert "automm +task=vqa" in words
+    assert all(line in words for line in story.result["best"]["overrides"])
+
+
+def test_failed_and_pruned_trials_say_why(page):
+    words = Page(page).words
+    assert "loss became NaN at step 12 <of epoch 1>" in words
+    assert "not among the best of its rung after epoch 3" in words
+
+
+def test_a_run_of_nothing_still_has_its_page(tmp_path, short):
+    bare = replace(
+        short,
+        result={"task": "vqa", "seed": 0, "stopped_by": "timeout"},
+        trials=(),
+        gradients=(),
+        findings=(),
+        samples=(),
+    )
+    words = Page(write_report(tmp_path, bare).read_text(encoding="utf-8")).words
+    for said in (
+        "The run was not tested",
+        "No trial was completed",
+        "No samples were kept",
+        "nothing to compare",
+        "Too few comparable trials",
+    ):
+        assert said in words
+
+
+def test_a_loss_to_minimise_has_a_falling_incumbent(tmp_path, short):
+    text = write_report(
+        tmp_path, replace(short, goal=replace(short.goal, metric="loss", direction="minimize"))
+    ).read_text(encoding="utf-8")
+    traces, _ = figures(text)["history"]
+    best = next(trace["y"] for trace in traces if trace["name"] == "best so far")
+    assert best == sorted(best, reverse=True)
+    assert "Test accuracy beside the baselines" in Page(text).words
+
+
+def test_an_unreadable_sample_leaves_no_half_page(tmp_path, short):
+    broken = Sample({"image": tmp_path / "none.png"}, {"question": "?"}, "yes", "no")
+    with pytest.raises(DataError, match=r"none\.png"):
+        write_report(tmp_path, replace(short, samples=[broken]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_may_be_gray_arrays(tmp_path, short):
+    gray = Sample({"image": np.zeros((4, 4), np.uint8)}, {}, "yes", "yes")
+    write_report(tmp_path, replace(short, samples=[gray]))
