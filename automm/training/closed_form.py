@@ -137,8 +137,7 @@ class ClosedForm(Solver):
         mean_D, scale_D = x_ND.mean(0), 1 / np.maximum(x_ND.std(0), 1e-6)
         y_NC = job.task.perfect(job.train.table)
         rows = _Rows((x_ND - mean_D) * scale_D, y_NC, _weights(y_NC) if self.balanced else np.ones(len(y_NC)))
-        chosen = np.sort(np.random.default_rng(job.seed).permutation(len(x_ND)))
-        sample = np.random.default_rng(job.seed + 1).permutation(chosen)[:_CALIBRATED]
+        sample = np.random.default_rng([job.seed, 1]).permutation(len(x_ND))[:_CALIBRATED]
         head = job.model.heads[0]
         if isinstance(head, KernelHead):
             self._solve_kernel(head, rows, sample, job, mean_D, scale_D)
@@ -164,10 +163,10 @@ class ClosedForm(Solver):
     def _solve_kernel(
         self, head: KernelHead, rows: _Rows, sample: np.ndarray, job: FitJob, mean_D: np.ndarray, scale_D: np.ndarray
     ) -> None:
-        at = np.random.default_rng(job.seed).permutation(len(rows.x_ND))[: self.supports]
+        at = np.random.default_rng([job.seed, 0]).permutation(len(rows.x_ND))[: self.supports]
         supports_SD = rows.x_ND[at]
-        distance = np.median(ridge.squared_distances(supports_SD, supports_SD)[np.triu_indices(len(at), 1)])
-        gamma = 1 / (max(float(distance), 1e-6) * self.bandwidth**2)
+        distance_SS = ridge.squared_distances(supports_SD, supports_SD)
+        gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
         to_features_SP = ridge.nystroem(supports_SD, gamma)
         found = ridge.solve(
             lambda x_ND: ridge.gaussian(x_ND, supports_SD, gamma) @ to_features_SP,
@@ -215,7 +214,7 @@ def _calibrated(task: Task, part: Part, raw_NC: np.ndarray, sample: np.ndarray) 
 
 @torch.no_grad()
 def _install(target: Tensor, value: np.ndarray) -> None:
-    target.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+    target.copy_(torch.tensor(value))
 
 
 def _as_float64(x_ND: np.ndarray) -> np.ndarray:

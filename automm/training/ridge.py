@@ -32,7 +32,7 @@ class Ridge:
         phi_NP = self.phi(x_ND)
         centred_NP = phi_NP - self.mean_P
         share_N = weight_N / self.total
-        leverage_N = share_N * (1 + np.einsum("np,pq,nq->n", centred_NP, self.inverse_PP, centred_NP))
+        leverage_N = share_N * (1 + (centred_NP @ self.inverse_PP * centred_NP).sum(1))
         fitted_NC = phi_NP @ self.weight_PC + self.bias_C
         out_NC: np.ndarray = y_NC - (y_NC - fitted_NC) / np.clip(1 - leverage_N, 1e-6, None)[:, None]
         return out_NC
@@ -76,7 +76,7 @@ def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
 
 
 def nystroem(supports_SD: np.ndarray, gamma: float) -> np.ndarray:
-    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams & Seeger 2001)."""
+    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams, Seeger 2001)."""
     values_S, vectors_SS = np.linalg.eigh(gaussian(supports_SD, supports_SD, gamma))
     kept = values_S > _NEGLIGIBLE * values_S[-1]
     out_SP: np.ndarray = vectors_SS[:, kept] / np.sqrt(values_S[kept])
