@@ -15,8 +15,18 @@ from automm.types import Goal
 class History:
     """The state of a search after some events."""
 
-    def __init__(self, goal: Goal, *, min_epochs: int, max_epochs: int, eta: int, events: Iterable[Event] = ()) -> None:
+    def __init__(
+        self,
+        goal: Goal,
+        *,
+        min_epochs: int,
+        max_epochs: int,
+        eta: int,
+        family: str | None = None,  # the path whose values are families of candidates
+        events: Iterable[Event] = (),
+    ) -> None:
         self.goal = goal
+        self._family = family
         self.halving = Halving(rungs_between(min_epochs, max_epochs, eta), eta)
         self.trials: list[Trial] = []
         self.stopped_by = ""
@@ -89,7 +99,8 @@ class History:
         trial.values, trial.epochs, trial.finished = dict(data["values"]), data["epochs"], data["finished"]
         trial.seconds += data["seconds"]
         trial.state = "completed" if trial.finished or rung == self.halving.top else "pruned"
-        self.halving.record(trial.number, rung, self.loss(trial.values), finished=trial.finished)
+        family = "" if self._family is None else str(trial.candidate[self._family])
+        self.halving.record(trial.number, rung, self.loss(trial.values), finished=trial.finished, family=family)
 
 
 def trials_table(study: Study) -> list[dict[str, Any]]:

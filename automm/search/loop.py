@@ -15,6 +15,7 @@ from automm.search.driver import Driver
 from automm.search.executors.executor import Ended, Executor
 from automm.search.history import History
 from automm.search.strategies.strategy import Strategy
+from automm.search.strategies.tree import widest_choice
 from automm.search.study import Event, Kind, Study
 from automm.search.trial import Job, Objective, Trial
 from automm.settings import ComponentSettings, SearchSettings
@@ -57,11 +58,11 @@ def search(
     Raises:
         StudyError: the study was begun with other settings, or cannot be replayed by what is installed.
     """
-    study.begin(_header(space, goal, settings, seed))
+    header = _header(space, goal, settings, seed)
+    study.begin(header)
     strategy = _strategy(space, settings, seed)
     executor = _executor(settings.executor)
-    history = History(goal, min_epochs=settings.min_epochs, max_epochs=settings.max_epochs, eta=settings.eta)
-    driver = Driver(space, history, strategy, trials=settings.trials, seed=seed)
+    driver = Driver(space, History(goal, **header["halving"]), strategy, trials=settings.trials, seed=seed)
     session = _Session(driver, executor, objective, study, settings.timeout, on_event)
     try:
         for event in study.events:
@@ -192,7 +193,12 @@ def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int) -> di
         "goal": asdict(goal),
         "seed": seed,
         "trials": settings.trials,
-        "halving": {"min_epochs": settings.min_epochs, "max_epochs": settings.max_epochs, "eta": settings.eta},
+        "halving": {
+            "min_epochs": settings.min_epochs,
+            "max_epochs": settings.max_epochs,
+            "eta": settings.eta,
+            "family": widest_choice(space),
+        },
         "max_gflop": settings.max_gflop,
         "strategy": {"name": settings.strategy.name, "options": dict(settings.strategy.options)},
         "space": asdict(space)["params"],

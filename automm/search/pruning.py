@@ -4,13 +4,20 @@ Every trial is trained to the first rung and pauses there; whenever a worker is 
 top 1/eta of its rung goes on to the next one, from its checkpoint. Nobody waits for anybody, so it serves one worker
 and many. See Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020.
 
-Two things are ours. A trial that finished (closed form, early stopping) counts at every further rung with the value it
-has, but takes no place among those to be promoted: it has no plateau to come out of, the others may. And a paused loss
-is never taken for a final one: `estimates` adds what others gained between the rungs.
+Three things are ours, because a network may sit on a plateau at first and the best kind of it longest:
+
+- A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on;
+  others of the same family (the same value of the space's widest choice) where there are any.
+- To know that, each family that has `eta` trials sends the best of them to the last rung: its pioneer.
+- A trial that finished (closed form, early stopping) counts at every further rung with the loss it has, but takes no
+  place among those to be promoted: it has no plateau to come out of, the others may.
+
+The incumbent is chosen by measured losses at one rung alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 
@@ -39,6 +46,7 @@ class Halving:
         self.eta = eta
         self._losses: list[dict[int, float]] = [{} for _ in rungs]
         self._promoted: list[set[int]] = [set() for _ in rungs]
+        self._family: dict[int, str] = {}
         self._done_at: dict[int, int] = {}  # trial -> the rung of the job in which it finished
         self._failed: set[int] = set()
 
@@ -47,8 +55,9 @@ class Halving:
         """The index of the last rung."""
         return len(self.rungs) - 1
 
-    def record(self, trial: int, rung: int, loss: float, *, finished: bool) -> None:
+    def record(self, trial: int, rung: int, loss: float, *, finished: bool, family: str = "") -> None:
         """A trial was measured at a rung. A finished one counts at every further rung too."""
+        self._family[trial] = family
         if finished:
             self._done_at[trial] = rung
         for k in range(rung, len(self.rungs) if finished else rung + 1):
@@ -63,10 +72,10 @@ class Halving:
         self._promoted[rung].add(trial)
 
     def promotable(self) -> tuple[int, int] | None:
-        """(trial, rung it leaves) of the best trial in the top 1/eta of its rung, highest rung first."""
+        """(trial, rung it leaves) of the best trial in the top 1/eta of its rung or a pioneer, highest rung first."""
         for rung in reversed(range(self.top)):
             ranked = self._climbers(rung)
-            for trial in ranked[: len(ranked) // self.eta]:
+            for trial in ranked[: len(ranked) // self.eta] + self._pioneers(rung, ranked):
                 if self._may_leave(trial, rung):
                     return trial, rung
         return None
@@ -99,21 +108,37 @@ class Halving:
         """What each measured, living trial's loss would be at the last rung.
 
         The loss at its highest rung r plus, for every step from r to the last, the median change of those that made the
-        step (0 while nobody has). A pruned loss is so never mistaken for a final one.
+        step: of its own family if any did, else of all (0 while nobody has).
         """
-        gains = [self._gain(rung) for rung in range(self.top)]
         alive = sorted({t for entries in self._losses for t in entries} - self._failed)
-        return {t: self._losses[k][t] + sum(gains[k:]) for t in alive for k in [self._highest(t)]}
+        return {t: self._expected(t, self._highest(t)) for t in alive}
 
-    def _gain(self, rung: int) -> float:
+    def _expected(self, trial: int, rung: int) -> float:
+        family = self._family[trial]
+        return self._losses[rung][trial] + sum(self._gain(step, family) for step in range(rung, self.top))
+
+    def _gain(self, rung: int, family: str) -> float:
         below, above = self._losses[rung], self._losses[rung + 1]
-        steps = [above[t] - below[t] for t in self._climbers(rung) if t in above and t not in self._failed]
+        made = [t for t in above if t in below and self._unfinished(t, rung) and t not in self._failed]
+        steps = [above[t] - below[t] for t in made if self._family[t] == family] or [above[t] - below[t] for t in made]
         return median(steps) if steps else 0.0
 
     def _climbers(self, rung: int) -> list[int]:
-        """Trials measured at a rung that had not finished by then, best first."""
-        entries = self._losses[rung]
-        return sorted((t for t in entries if self._done_at.get(t, self.top + 1) > rung), key=lambda t: (entries[t], t))
+        """Trials measured at a rung that had not finished by then, the most promising first."""
+        measured = [t for t in self._losses[rung] if self._unfinished(t, rung)]
+        return sorted(measured, key=lambda t: (self._expected(t, rung), t))
+
+    def _pioneers(self, rung: int, ranked: list[int]) -> list[int]:
+        """The best of each family that has sent nobody on from this rung, once it has `eta` trials at the first."""
+        members = Counter(self._family[t] for t in self._climbers(0))
+        sent = {self._family[t] for t in self._promoted[rung]}
+        best = {self._family[t]: t for t in reversed(ranked)}
+        return [
+            t for family, t in best.items() if members[family] >= self.eta and family not in sent and len(members) > 1
+        ]
+
+    def _unfinished(self, trial: int, rung: int) -> bool:
+        return self._done_at.get(trial, self.top + 1) > rung
 
     def _may_leave(self, trial: int, rung: int) -> bool:
         return trial not in self._promoted[rung] and trial not in self._failed

@@ -100,6 +100,8 @@ class Study:
         try:
             if not readonly:
                 _tables.create_all(engine)
+            elif not sa.inspect(engine).has_table(_events.name):
+                raise StudyError(f"{where} holds no study. Next: name a run directory that holds a study.db.")
             return cls(engine, str(where), name, lock)
         except (DatabaseError, StudyError) as error:
             engine.dispose()

@@ -11,8 +11,8 @@ import numpy as np
 from automm.errors import UnknownComponent, near_miss
 from automm.search.strategies.random import draw
 from automm.search.strategies.strategy import Strategy, key_of
-from automm.search.strategies.tree import addresses, build, values_of
-from automm.space import Candidate, Float, OneOf, Param, Space
+from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
+from automm.space import Candidate, OneOf, Param, Space
 from automm.types import Scalar
 
 # Optimizers that take a foreign candidate, draw from the parametrization's random state alone and leave no thread
@@ -38,6 +38,13 @@ class Nevergrad(Strategy):
 
     A loss that is told again with another value (see `Strategy.tell`) makes the optimizer be built anew from all that
     is known, which is what nevergrad offers for taking something back.
+
+    Args:
+        space: what to search.
+        seed: of every draw.
+        budget: how many candidates will be asked for.
+        optimizer: by nevergrad's name; one of those that automm vouches for.
+        explore: independent draws before it starts.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class Nevergrad(Strategy):
         self._asked: dict[str, ng.p.Parameter] = {}
         self._values: dict[str, dict[str, Any]] = {}  # what nevergrad calls each told candidate
         self._losses: dict[str, float] = {}
-        self._optimizer = self._fresh()
+        self._optimizer: Any = None  # built when it is needed, from all that is known
 
     def ask(self) -> Candidate:
         """The next candidate."""
@@ -93,11 +100,8 @@ class Nevergrad(Strategy):
         elif self._optimizer is not None:
             self._teach(self._values[key], loss)
 
-    def _fresh(self) -> Any:
-        return ng.optimizers.registry[self._name](self._tree, budget=self.budget, num_workers=1)
-
     def _rebuild(self) -> None:
-        self._optimizer = self._fresh()
+        self._optimizer = ng.optimizers.registry[self._name](self._tree, budget=self.budget, num_workers=1)
         for key, values in self._values.items():
             self._teach(values, self._losses[key])
 
@@ -112,23 +116,18 @@ class Nevergrad(Strategy):
 
 
 def _parameter(param: Param) -> ng.p.Parameter:
+    """Numbers go by where they lie on their own scale, log or not; choices by their index."""
     if isinstance(param, OneOf):
         indices = list(range(len(param.choices)))
         return ng.p.TransitionChoice(indices) if param.ordered else ng.p.Choice(indices, deterministic=True)
-    kind = ng.p.Log if param.log else ng.p.Scalar
-    number = kind(init=param.start, lower=param.low, upper=param.high)
-    return number if isinstance(param, Float) else number.set_integer_casting()
+    return ng.p.Scalar(init=to_unit(param, param.start), lower=0.0, upper=1.0)
 
 
-def _code(param: Param, value: Scalar) -> Any:
-    """What nevergrad calls a value: choices go by their index."""
-    if not isinstance(param, OneOf):
-        return value
-    return next(at for at, choice in enumerate(param.choices) if OneOf((choice,)).holds(value))
+def _code(param: Param, value: Scalar) -> int | float:
+    if isinstance(param, OneOf):
+        return next(at for at, choice in enumerate(param.choices) if OneOf((choice,)).holds(value))
+    return to_unit(param, value)
 
 
 def _value(param: Param, code: Any) -> Scalar:
-    if isinstance(param, OneOf):
-        return param.choices[int(code)]
-    number = min(max(code, param.low), param.high)
-    return float(number) if isinstance(param, Float) else round(number)
+    return param.choices[int(code)] if isinstance(param, OneOf) else from_unit(param, float(code))

@@ -44,6 +44,13 @@ def build(space: Space, pick: Callable[[str, Param], Scalar], under: str = "") -
     return out
 
 
+def widest_choice(space: Space) -> str | None:
+    """The path of the unordered choice with the most values (the first of equals): they are families of candidates."""
+    sizes = {path: len(p.choices) for path, p in space.params.items() if isinstance(p, OneOf) and not p.ordered}
+    path = max(sizes, key=lambda at: sizes[at], default=None)
+    return path if path is not None and sizes[path] > 1 else None
+
+
 def to_unit(param: Param, value: Scalar) -> float:
     """Where a value lies in [0, 1] of its parameter's scale; the inverse of `from_unit`."""
     if isinstance(param, OneOf):
