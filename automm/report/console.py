@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from automm.report.metrics import figure, headline_metric, scoreboard, seconds, signature, words
+from automm.report.metrics import ending, figure, headline_metric, scoreboard, seconds, signature, words
 from automm.types import Goal
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Progress:
         elif event.kind in ("fail", "infeasible"):
             self._trial(number, f"{'failed' if event.kind == 'fail' else 'not run'}: {data['reason']}")
         elif event.kind == "stop":
-            self.say(f"search ended by {data['reason']}")
+            self.say(f"search over: {ending(data['reason'])}")
 
     def epoch(self, name: str, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
         """One epoch of the refit or of a baseline, called `name`."""
@@ -113,7 +113,7 @@ def print_summary(
         out.print(Text(f"  {name:8} {path}"), soft_wrap=True)
     spent = result.get("seconds") or {}
     parts = ", ".join(f"{words(stage)} {seconds(value)}" for stage, value in spent.items())
-    out.print(Text(f"\n{parts}; search ended by {result.get('stopped_by')}"), soft_wrap=True)
+    out.print(Text(f"\n{parts}; the search ended because {ending(result.get('stopped_by'))}"), soft_wrap=True)
 
 
 def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:

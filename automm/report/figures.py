@@ -21,6 +21,7 @@ GRID = "rgba(128,128,128,0.22)"
 # Okabe and Ito's palette: told apart by colour-blind readers, and on white as on black.
 STATES = {"completed": ACCENT, "pruned": "#e69f00", "failed": "#d55e00", "infeasible": "#cc79a7", "running": "#56b4e9"}
 MODELS = (ACCENT, "#9aa0a6", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+SHADES = [[0, "#8d949c"], [0.6, "#e69f00"], [1, "#d55e00"]]  # the best stand out on white as on black
 _SYMBOLS = {"failed": "x", "infeasible": "x", "pruned": "circle-open"}
 
 
@@ -119,7 +120,7 @@ def parallel_coordinates(axes: Sequence[Axis], values_T: Sequence[float], goal: 
             dimensions=dimensions,
             line={
                 "color": values_T,
-                "colorscale": "Viridis",
+                "colorscale": SHADES,
                 "reversescale": goal.direction == "minimize",
                 "showscale": True,
             },
@@ -195,7 +196,6 @@ def _layout(**more: Any) -> dict[str, Any]:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#777"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "hoverlabel": {"align": "left"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "rgba(128,128,128,0.5)", "activecolor": ACCENT},
         "template": "none",
         **more,
     }

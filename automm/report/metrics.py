@@ -8,6 +8,12 @@ from typing import Any
 from automm.types import Goal
 
 OVERALL = "overall"
+_ENDINGS = {
+    "trials": "all its trials were spent",
+    "timeout": "its time was up",
+    "interrupt": "it was interrupted",
+    "exhausted": "nothing new was left to try",
+}
 
 
 def headline_metric(result: Mapping[str, Any], goal: Goal) -> str:
@@ -59,6 +65,11 @@ def seconds(value: float | None) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{value:.1f} s"
+
+
+def ending(stopped_by: str | None) -> str:
+    """Why a search ended, in a phrase."""
+    return _ENDINGS.get(stopped_by or "", f"stopped by {stopped_by}")
 
 
 def signature(candidate: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import plotly.io
 from automm.report import figures
 from automm.report.data import ReportData, Sample, TrialRecord
 from automm.report.markup import Markup, element, image, join, section, table
-from automm.report.metrics import OVERALL, figure, headline_metric, scoreboard, seconds, signature, words
+from automm.report.metrics import OVERALL, ending, figure, headline_metric, scoreboard, seconds, signature, words
 from automm.report.parameters import Importance, axes, importance, short_names
 from automm.runtime.rows import png
 
@@ -33,7 +33,7 @@ def plot(fig: go.Figure, name: str) -> Markup:
         include_plotlyjs=False,
         full_html=False,
         div_id=f"figure-{name}",
-        config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d", "toImage"]},
+        config={"displayModeBar": False, "responsive": True},  # its buttons lead to a web service
     )
     return Markup(text)
 
@@ -50,7 +50,7 @@ def headline(data: ReportData) -> Markup:
         [
             f"Task {words(str(result.get('task')))}, seed {result.get('seed')}. ",
             f"{trials.get('total', len(data.trials))} trials{f' ({counts})' if counts else ''}, {spent} in all; ",
-            f"the search ended by {result.get('stopped_by')}. ",
+            f"the search ended because {ending(result.get('stopped_by'))}. ",
             f"The best validated configuration is {signature(candidate)}." if candidate else "No trial was completed.",
         ]
     )
@@ -254,7 +254,7 @@ def configuration(data: ReportData) -> Markup:
     return section(
         "configuration",
         "Best configuration",
-        table(["parameter", "value"], [[element("code", p), _plain(v)] for p, v in candidate.items()]),
+        table(["parameter", "value"], [[element("code", p), _plain(v)] for p, v in candidate.items()], numeric_from=9),
         element("p", "The same again, from the command line:"),
         element("pre", element("code", command)),
         element("details", element("summary", "Validation metrics"), table(["metric", "value"], valid))

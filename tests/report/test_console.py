@@ -40,7 +40,7 @@ def test_a_line_an_event_without_a_terminal():
         "trial 4/7  4 epochs done in 2.0 s, accuracy 25.0 %; best so far 50.0 %",
         "trial 5/7  failed: the loss [red]became[/red] NaN",
         "trial 6/7  not run: too many GFLOP",
-        "search ended by trials",
+        "search over: all its trials were spent",
         "refit, epoch 3 of 24: accuracy 75.0 %",
     ]
     assert "\x1b" not in file.getvalue()
@@ -78,4 +78,4 @@ def test_the_summary_has_every_group_baseline_and_path(story):
 def test_a_summary_lives_with_what_there_is(story, missing):
     file = io.StringIO()
     print_summary({k: v for k, v in story.result.items() if k != missing}, story.goal, {}, file=file)
-    assert "search ended by trials" in file.getvalue()
+    assert "the search ended because all its trials were spent" in file.getvalue()
