@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 # transformers and huggingface_hub read these when they are first imported
-
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -31,6 +30,8 @@ def golden(request):
         data = json.loads(json.dumps(data))
         if request.config.getoption("--regenerate-golden"):
             path.write_text(json.dumps(data, indent=1) + "\n")
-        assert data == json.loads(path.read_text()), f"{path.name} differs; if that is meant: pytest --regenerate-golden"
+        assert data == json.loads(path.read_text()), (
+            f"{path.name} differs; if that is meant: pytest --regenerate-golden"
+        )
 
     return compare
