@@ -5,33 +5,26 @@ Shape legend: U distinct items, N tokens of an image, L tokens of a text, D widt
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import open_clip
 import torch
-import transformers
-from huggingface_hub import hf_hub_download
 from open_clip.hf_model import HFTextEncoder
 from open_clip.timm_model import TimmModel
-from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
-from automm.encoders.clip_tokenizer import cleaned, from_simple
 from automm.encoders.encoder import Encoder
+from automm.encoders.open_clip_loading import DEFAULT_MODEL, create, model_config, tokenizer_of
 from automm.encoders.shapes import output_shapes
 from automm.encoders.tuning import TUNING, Tune, apply_tuning, longest_list, sequence_blocks
-from automm.encoders.weights import Weights, loading, parse_weights
-from automm.errors import ConfigError, UnknownComponent, near_miss
+from automm.encoders.weights import parse_weights
+from automm.errors import ConfigError
 from automm.runtime.images import ImagePreprocess
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
 from automm.space import Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
-
-DEFAULT_MODEL = "ViT-B-32"
 
 
 class OpenClipImage(Encoder):
@@ -88,18 +81,22 @@ class OpenClipImage(Encoder):
     ) -> None:
         super().__init__()
         size = tuple(int(n) for n in preprocess.signature["pixels"].shape[1:])
-        self.tower: Any = create(model, parse_weights(weights), force_image_size=image_size).visual
+        source = parse_weights(weights)
+        if source.source == "none":  # spare what is thrown away, and the download of a text tower's configuration
+            unused = {"text_cfg": {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}}
+        else:
+            unused = {}
+        self.tower: Any = create(model, source, force_image_size=image_size, **unused).visual
         config = self.tower.preprocess_cfg
         self.register_buffer("mean", 255 * torch.tensor(config["mean"])[:, None, None], persistent=False)
         self.register_buffer("deviation", 255 * torch.tensor(config["std"])[:, None, None], persistent=False)
         self.mean: Tensor
         self.deviation: Tensor
         self.has_tokens = hasattr(self.tower, "output_tokens")
-        self.projection: Any = None
+        self.projection: nn.Module = nn.Identity()
         if self.has_tokens:
             self.tower.output_tokens = True
-            # registered after the blocks, as it comes after them
-            self.projection, self.tower.proj = self.tower.proj, None
+            self.projection, self.tower.proj = _as_module(self.tower.proj), None
         tokens, pooled = output_shapes(self._encode, 2, 3, *size)
         self.spec = FeatureSpec(field.name, "image", pooled[-1], tokens[1], self.has_tokens)
         apply_tuning(self, tune, last_k)
@@ -124,7 +121,7 @@ class OpenClipImage(Encoder):
         pooled_UD, tokens_UND = self.tower(x_UCHW)
         if self.tower.final_ln_after_pool:
             tokens_UND = self.tower.ln_post(tokens_UND)
-        return _projected(tokens_UND, self.projection), _projected(pooled_UD, self.projection)
+        return self.projection(tokens_UND), self.projection(pooled_UD)
 
 
 class OpenClipText(Encoder):
@@ -182,12 +179,12 @@ class OpenClipText(Encoder):
             raise ConfigError(f"open_clip_text reads texts, not what {type(preprocess).__name__} makes")
         self.tower: Any = create(model, parse_weights(weights)).text
         self.fixed = preprocess.fixed
-        self.projection: Any = None
+        self.projection: nn.Module = nn.Identity()
+        width = self.tower.output_dim
         if not self._hf:
+            width = self.tower.width if self.tower.text_projection is None else width
             self.tower.output_tokens = True
-            # registered after the blocks, as it comes after them
-            self.projection, self.tower.text_projection = self.tower.text_projection, None
-        width = self.tower.output_dim if self.projection is not None or self._hf else self.tower.width
+            self.projection, self.tower.text_projection = _as_module(self.tower.text_projection), None
         self.spec = FeatureSpec(field.name, "text", width, preprocess.max_length, has_tokens=True)
         apply_tuning(self, tune, last_k)
 
@@ -200,7 +197,7 @@ class OpenClipText(Encoder):
             pooled_UD = self.tower.proj(self.tower.pooler(hidden, attention_UL))
             return Features(self.tower.proj(hidden.last_hidden_state), mask_UL, pooled_UD)
         tokens_ULD, pooled_UD = self._padded(ids_UL) if self.fixed else self._causal(ids_UL)
-        return Features(_projected(tokens_ULD, self.projection), mask_UL, _projected(pooled_UD, self.projection))
+        return Features(self.projection(tokens_ULD), mask_UL, self.projection(pooled_UD))
 
     def layers(self) -> Sequence[nn.Module]:
         """The transformer blocks."""
@@ -223,87 +220,11 @@ class OpenClipText(Encoder):
         return isinstance(self.tower, HFTextEncoder)
 
 
-def create(model: str, weights: Weights, **options: Any) -> Any:
-    """The two-tower model in evaluation mode, its text tower a module of its own.
-
-    Raises:
-        UnknownComponent: open_clip knows no such model.
-        ConfigError: the weights cannot be loaded.
-    """
-    options |= {"force_custom_text": True, "pretrained_text": False, "require_pretrained": weights.source != "none"}
-    if weights.own_config:
-        name = str(weights)
-    else:
-        name = _known(model)
-        tag = default_tag(model) if weights.source == "default" else None
-        options["pretrained"] = tag or weights.ref or None
-        options["force_quick_gelu"] = bool(tag and open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
-    with loading(f"open_clip model {model!r}", weights):
-        return open_clip.create_model(name, **options).eval()
-
-
-def model_config(model: str, weights: Weights) -> dict[str, Any]:
-    """`model_cfg` and `preprocess_cfg` as `create` will have them; downloads no weights.
-
-    Raises:
-        UnknownComponent: open_clip knows no such model.
-        ConfigError: the configuration of the weights cannot be read.
-    """
-    with loading(f"open_clip model {model!r}", weights):
-        if weights.own_config:
-            file = "open_clip_config.json"
-            path = weights.path / file if weights.source == "local-dir" else hf_hub_download(weights.ref, file)
-            with open(path, encoding="utf-8") as stored:  # noqa: PTH123  (a str or a Path)
-                config = json.load(stored)
-            return {"model_cfg": config["model_cfg"], "preprocess_cfg": config.get("preprocess_cfg", {})}
-        preprocess = (
-            open_clip.get_pretrained_cfg(_known(model), default_tag(model)) if weights.source == "default" else {}
-        )
-        return {"model_cfg": open_clip.get_model_config(model), "preprocess_cfg": preprocess}
-
-
-def default_tag(model: str) -> str:
-    """The pretrained weights that open_clip lists first for a model.
-
-    Raises:
-        ConfigError: it lists none.
-    """
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tags:
-        raise ConfigError(f"open_clip has no weights for {model!r}. Next: weights=hf-hub:org/name, or weights=null.")
-    return str(tags[0])
-
-
-def tokenizer_of(model: str, weights: Weights, text_cfg: Mapping[str, Any]) -> tuple[Any, int]:
-    """The tokenizer of a model's text tower as one of `tokenizers`, and its padding id.
-
-    Raises:
-        ConfigError: it cannot be loaded, or `tokenizers` cannot do what it does.
-    """
-    options = dict(text_cfg.get("tokenizer_kwargs") or {})
-    hub_name = text_cfg.get("hf_tokenizer_name")
-    if not hub_name:
-        clean = options.pop("clean", "lower")
-        return from_simple(SimpleTokenizer(**options), clean), 0
-    if text_cfg.get("tokenizer_mode") or options.pop("strip_sep_token", False):
-        raise ConfigError(f"the tokenizer of open_clip model {model!r} edits its output in ways that serving cannot.")
-    clean = options.pop("clean", "whitespace")
-    name = weights.ref if weights.source == "local-dir" else hub_name
-    with loading(f"the tokenizer {name!r}", weights):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            name, local_files_only=weights.source in ("none", "local-dir"), trust_remote_code=False, **options
-        )
-    return cleaned(tokenizer.backend_tokenizer, clean), int(tokenizer.pad_token_id or 0)
-
-
-def _known(model: str) -> str:
-    if model not in open_clip.list_models():
-        raise UnknownComponent(f"open_clip has no model {model!r}. {near_miss(model, open_clip.list_models())}")
-    return model
-
-
-def _projected(x: Tensor, projection: Any) -> Tensor:
-    if projection is None:
-        return x
-    made: Tensor = projection(x) if isinstance(projection, nn.Module) else x @ projection
-    return made
+def _as_module(projection: Any) -> nn.Module:
+    """A tower's projection as a module of its own, so that it is registered after the blocks it comes after."""
+    if not isinstance(projection, nn.Parameter):
+        return nn.Identity() if projection is None else projection
+    width, out = projection.shape
+    linear = nn.Linear(width, out, bias=False)
+    linear.weight = nn.Parameter(projection.detach().T.contiguous())
+    return linear

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -130,13 +131,21 @@ def create(model: str, weights: Weights, size: tuple[int, ...]) -> Any:
         ConfigError: the weights cannot be loaded, or the model does not take images of that size.
     """
     config = pretrained_config(model, weights)
-    options: dict[str, Any] = {"num_classes": 0, "pretrained": weights.source != "none"}
+    options: dict[str, Any] = {"pretrained": weights.source != "none"}
     if weights.source == "file":
         options["pretrained_cfg_overlay"] = {"file": weights.ref}
     if size != tuple(config["input_size"][1:]) and config.get("fixed_input_size"):
         options["img_size"] = size
+    name = str(weights) if weights.own_config else model
     with loading(f"timm model {model!r}", weights):
-        return timm.create_model(str(weights) if weights.own_config else model, **options).eval()
+        try:  # with its own classifier, for only then does timm insist that the weights hold every tensor
+            built = timm.create_model(name, **options)
+            built.reset_classifier(0)
+        except RuntimeError as error:
+            if not _only_of_classifier(str(error), config):
+                raise
+            built = timm.create_model(name, num_classes=0, **options)
+    return built.eval()
 
 
 def pretrained_config(model: str, weights: Weights) -> dict[str, Any]:
@@ -161,6 +170,14 @@ def pretrained_config(model: str, weights: Weights) -> dict[str, Any]:
     if named not in (DEFAULT_MODEL, architecture):
         raise ConfigError(f"weights={weights} is a {architecture}, and model={model}. Next: leave out one of the two.")
     return {**timm.models.PretrainedCfg().to_dict(), **config}
+
+
+def _only_of_classifier(complaint: str, config: Mapping[str, Any]) -> bool:
+    """Whether all that `load_state_dict` complains of is a classifier that is missing or of other classes."""
+    named = config.get("classifier") or ()
+    classifiers = (named,) if isinstance(named, str) else tuple(named)
+    keys = [a or b for a, b in re.findall(r'"([\w.]+)"|size mismatch for ([\w.]+):', complaint)]
+    return bool(keys) and all(key.rpartition(".")[0] in classifiers for key in keys)
 
 
 def _alike(model: str) -> list[str]:

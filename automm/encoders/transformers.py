@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from automm.encoders.attention import masked_mean
 from automm.encoders.encoder import Encoder
 from automm.encoders.tuning import TUNING, Tune, apply_tuning, longest_list
-from automm.encoders.weights import Weights, load_state, loading, parse_weights
+from automm.encoders.weights import Weights, load_state, loading, on_this_machine, parse_weights
 from automm.errors import ConfigError
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
@@ -158,7 +158,9 @@ def fast_preprocess(tokenizer: Any, max_length: int) -> TextPreprocess:
 def _where(model: str, weights: Weights) -> dict[str, Any]:
     """Arguments of `from_pretrained` that say where configuration and tokenizer lie."""
     name = weights.ref if weights.own_config else model
-    local = weights.source == "none" or Path(name).expanduser().is_dir()
+    if weights.source == "none":
+        name = str(on_this_machine(model))
+    local = Path(name).expanduser().is_dir()
     return {"pretrained_model_name_or_path": name, "local_files_only": local, "trust_remote_code": False}
 
 

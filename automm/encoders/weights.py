@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file
 
 from automm.errors import ConfigError, near_miss
@@ -82,6 +83,27 @@ def loading(what: str, weights: Weights) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError, LookupError) as error:
         raise ConfigError(f"{what} cannot be loaded from weights={weights}: {_reason(error, weights)}") from error
+
+
+def on_this_machine(name: str) -> Path:
+    """The folder of a model's configuration and tokenizer: `name` itself, or the local hub cache's; asks no network.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    try:
+        cached = try_to_load_from_cache(name, "config.json")
+    except ValueError:  # no name the hub could know
+        cached = None
+    if isinstance(cached, str):
+        return Path(cached).parent
+    raise ConfigError(
+        f"weights=null does no network I/O, and {name!r} is neither a folder nor in the local hub cache. "
+        "Next: weights=default, or the model's folder."
+    )
 
 
 def load_state(path: Path) -> dict[str, Any]:
