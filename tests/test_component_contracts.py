@@ -33,10 +33,10 @@ def contracts():
 
 @pytest.fixture
 def table_files(tmp_path):
-    rows = [f"{n},text number {n},{n % 3},{'yes' if n % 2 else 'no'}" for n in range(40)]
+    rows = [f"{n},text number {n},the {n % 3}th kind,{'yes' if n % 2 else 'no'}" for n in range(40)]
     path = tmp_path / "rows.csv"
-    path.write_text("\n".join(["id,words,size,label", *rows]) + "\n")
-    return {"path": str(path), "target": "label", "id": "id"}
+    path.write_text("\n".join(["id,words,kind,label", *rows]) + "\n")
+    return {"path": str(path), "target": "label", "id": "id", "columns": {"kind": "text"}}
 
 
 @pytest.fixture
