@@ -77,7 +77,8 @@ def _fail(error: AutommError, job: str | None, *, traced: bool) -> None:
 def _tell(message: str, *, traced: bool) -> None:
     if traced:
         traceback.print_exc()
-    print(message, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{message}\n")  # in one piece: the workers of a sweep share the stream
+    sys.stderr.flush()
 
 
 def _wants_traceback(words: Sequence[str]) -> bool:

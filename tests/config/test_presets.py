@@ -1,5 +1,6 @@
-"""The YAML files: each key says what it means, and each option is its component's."""
+"""The YAML files: each key says what it means, and each option is its component's own."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -8,8 +9,6 @@ import yaml
 
 import automm
 from automm import registry
-from automm.registry import REQUIRED
-from automm.space import OneOf
 
 CONF = Path(automm.__file__).parent.parent / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -60,60 +59,28 @@ def test_every_key_says_what_it_means(path):
     assert first.startswith("# "), f"{path} does not say what it is"
 
 
-SINGLE = [p for p in FILES if group_of(p) in ("data", "strategy", "executor")]
+def test_every_option_of_a_component_stands_in_its_preset():
+    """As tools/list_options.py writes it, from signature, docstring and space."""
+    spec = importlib.util.spec_from_file_location("list_options", CONF.parent / "tools" / "list_options.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    stale = [str(path) for path in FILES if tool.fresh(path) != path.read_text(encoding="utf-8")]
+    assert not stale, "run tools/list_options.py"
 
 
-@pytest.mark.parametrize("path", SINGLE, ids=lambda p: p.stem)
-def test_a_single_component_is_listed_with_its_own_defaults(path):
-    kind = group_of(path)
-    given = read(path)
-    options = registry.get(kind, given.pop("name")).options
-    declared = {o.name: None if o.default is REQUIRED else o.default for o in options.values()}
-    assert given == {name: list(v) if isinstance(v, tuple) else v for name, v in declared.items()}
-
-
-def test_tasks_are_listed_with_their_own_defaults():
-    for path in (CONF / "task").glob("*.yaml"):
-        given = read(path)["task"]
-        options = registry.get("task", given.pop("name")).options
-        assert given == {o.name: o.default for o in options.values()}
-
-
-def listed():
-    """(kind, component, its options in the file, file) of every preset that pins one searched component."""
+def test_null_is_never_written_where_it_would_pin():
     for path in FILES:
-        group = group_of(path)
         given = read(path)
-        if group == "training":
-            yield "solver", given["solver"], {k: v for k, v in given.items() if k != "solver"}, path
-        elif group == "fusion" and isinstance(given["name"], str) and given["name"] != "all":
-            yield "fusion", given["name"], given["options"].get(given["name"], {}), path
-        elif group.startswith("encoder/") and isinstance(given["name"], str):
-            yield "encoder", given["name"], given["options"].get(given["name"], {}), path
+        kind = group_of(path).partition("/")[0]
+        if kind in ("fusion", "encoder"):
+            for name in given["options"]:
+                assert not nullable(registry.get(kind, name)), path
+        elif kind == "training" and isinstance(given["solver"], str):
+            assert not nullable(registry.get("solver", given["solver"])), path
 
 
-PINNED = list(listed())
-
-
-@pytest.mark.parametrize(("kind", "name", "options", "path"), PINNED, ids=[f"{k}-{n}" for k, n, _, _ in PINNED])
-def test_a_searched_component_is_listed_with_every_option(kind, name, options, path):
-    component = registry.get(kind, name)
-    assert list(options) == list(component.options)
-    space = dict(component.space.paths())
-    comments = {KEY.match(line)[2]: comment for _, line, comment in keys(path)}
-    for option, value in options.items():
-        declared = component.options[option].default
-        if option in space:
-            assert comments[option].endswith("Searched."), option
-            assert value is None
-            assert not space[option].holds(None), f"{option}: null would pin it"
-        elif "None" in component.options[option].annotation:
-            assert value == declared, option
-        else:
-            assert value is None, option
-            stated = re.search(r"null: (.*)\.$", comments[option])
-            assert stated, f"{option} does not say what null means"
-            assert yaml.safe_load(stated[1]) == declared, option
+def nullable(component):
+    return [option for option, param in component.space.paths() if param.holds(None)]
 
 
 def test_name_lists_name_what_there_is():
@@ -133,7 +100,3 @@ def test_every_component_we_ship_has_a_preset():
         assert ours <= {p.stem for p in (CONF / group).glob("*.yaml")}
     encoders = {p.stem for p in (CONF / "encoder").rglob("*.yaml")}
     assert {n for n in registry.names("encoder") if registry.status("encoder", n).origin == "automm"} <= encoders
-
-
-def test_none_is_spelt_so_that_choices_can_hold_it():
-    assert OneOf((None, 1)).holds(None)
