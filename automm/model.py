@@ -84,11 +84,11 @@ class Model(nn.Module):
 
     @property
     def branches(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters of each part by the name reports call it: `encoder.<field>`, `fusion`, `head`."""
-        parts = {
-            f"encoder.{field}": [*self.encoders[at].parameters(), *self.absent[at].parameters()]
-            for field, at in self._at.items()
-        }
+        """The parameters of each part by the name reports call it: `encoder.<field>`, `fusion`, `head`.
+
+        What stands in for missing items is in none of them: where nothing is missing it has no gradient to watch.
+        """
+        parts = {f"encoder.{field}": list(self.encoders[at].parameters()) for field, at in self._at.items()}
         return {**parts, "fusion": list(self.fusion.parameters()), "head": list(self.heads.parameters())}
 
     def train(self, mode: bool = True) -> Model:
@@ -189,8 +189,7 @@ def build_model(
             )
         with _blamed(f"the fusion {component.name!r}"):
             fusion = solver.fusion(component.factory(specs, **options), specs)
-        heads = [solver.head(task, width) for width in fusion.widths]
-    return Model(encoders, fusion, heads)
+        return Model(encoders, fusion, [solver.head(task, width) for width in fusion.widths])
 
 
 def build_solver(candidate: Candidate) -> Solver:

@@ -121,10 +121,7 @@ class ClosedForm(Solver):
         keep_freed_memory()
         with deterministic(fabric.device, job.settings.threads), memory_errors(f"training.supports={self.supports}"):
             job.model.to(fabric.device).requires_grad_(False)
-            try:
-                self._solve(job)
-            except np.linalg.LinAlgError as error:
-                raise TrialFailed(f"{self.method} has no solution at l2={self.l2:g}: {error}") from error
+            self._solve(job)
             values = evaluate(job.model, job.task, job.valid, batch_size=self.batch_size)
         if job.save_to is not None:
             checkpoint.write(job.save_to, Snapshot(1, {}, {"model": checkpoint.weights(job.model)}))
@@ -134,6 +131,8 @@ class ClosedForm(Solver):
 
     def _solve(self, job: FitJob) -> None:
         x_ND = fused(job.model, job.train, batch_size=self.batch_size)
+        if not np.isfinite(x_ND).all():
+            raise TrialFailed("an encoder returns numbers that are not finite, and nothing can be solved for them")
         mean_D, scale_D = x_ND.mean(0), 1 / np.maximum(x_ND.std(0), 1e-6)
         y_NC = job.task.perfect(job.train.table)
         rows = _Rows((x_ND - mean_D) * scale_D, y_NC, _weights(y_NC) if self.balanced else np.ones(len(y_NC)))

@@ -21,4 +21,4 @@ def gflop_per_row(model: Model, part: Part, *, batch_size: int) -> float:
     batch = next(iter(part.loader(batch_size=batch_size, shuffle=False, seed=0)))
     with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(batch)
-    return counter.get_total_flops() / len(batch) / 1e9
+    return float(counter.get_total_flops()) / len(batch) / 1e9

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from automm.errors import DataError
+from automm.tasks.classification import Classification
+from automm.types import Goal, Schema, Table
+
+
+def table(targets, **groups):
+    return Table(
+        Schema(()), {}, targets, [f"r{at}" for at in range(len(targets))], {k: np.array(v) for k, v in groups.items()}
+    )
+
+
+def fitted(targets):
+    task = Classification()
+    task.fit(table(targets))
+    return task
+
+
+def test_classes_come_in_reading_order():
+    assert fitted(["b", "a", "b"]).labels == ("a", "b")
+    assert fitted([10, 9.0, 2, "x"]).labels == ("2", "9", "10", "x")
+    assert fitted([True, False]).labels == ("False", "True")
+
+
+def test_metrics_of_all_rows_and_of_every_group():
+    task = fitted(["a", "b", "c"])
+    rows = table(["a", "b", "c", "zebra"], kind=["x", "x", "y", "y"], size=["s", "l", "l", "l"])
+    scores_BC = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0], [0.2, 0.4, 0.4]], np.float32)
+    metrics = task.metrics(scores_BC, rows)
+    assert task.goal == Goal("accuracy", "maximize")
+    assert {name: value for name, value in metrics.items() if name != "loss"} == {
+        "accuracy": 0.5,
+        "accuracy/x": 0.5,
+        "accuracy/y": 0.5,
+        "accuracy/s": 1.0,
+        "accuracy/l": pytest.approx(1 / 3),
+    }
+    expected = -np.log([0.7, 0.3, 1.0, 1e-7]).mean()  # a class that training never saw has the least score
+    assert metrics["loss"] == pytest.approx(expected)
+
+
+def test_the_loss_ignores_classes_never_seen_and_smooths():
+    task = fitted(["a", "b"])
+    logits_BC = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    targets = {name: torch.from_numpy(a) for name, a in task.targets(table(["a", "zebra"])).items()}
+    assert targets["label"].tolist() == [0, -1]
+    plain = task.loss(logits_BC, targets, label_smoothing=0.0)
+    torch.testing.assert_close(plain, -logits_BC[0].log_softmax(0)[0])
+    assert task.loss(logits_BC, targets, label_smoothing=0.2) > plain
+
+
+def test_heads():
+    task = fitted(["a", "b", "c"])
+    assert [name for name, _ in task.head(5, hidden=0, dropout=0.0).named_parameters()] == ["weight", "bias"]
+    for hidden, dropout in ((0, 0.0), (0, 0.5), (7, 0.5)):
+        assert task.head(5, hidden=hidden, dropout=dropout)(torch.randn(2, 5)).shape == (2, 3)
+
+
+def test_majority_knows_frequencies_alone():
+    task = fitted(["a", "b", "b", "b"])
+    scores_BC = task.majority(table(["a", "b", "b", "b"]), 2)
+    np.testing.assert_allclose(scores_BC, [[0.25, 0.75]] * 2)
+    assert task.decode(scores_BC[0]) == "b"
+
+
+def test_what_it_learnt_can_be_restored():
+    task, other = fitted(["a", "b"]), Classification()
+    other.restore(task.state())
+    assert other.labels == task.labels
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["a", None], "row 'r1' has no target"),
+        ([1.0, float("nan")], "row 'r1' has no target"),
+        (["a", "a"], "all of them are 'a'"),
+        ([], "there are none"),
+    ],
+)
+def test_targets_that_teach_nothing(targets, message):
+    with pytest.raises(DataError, match=message):
+        fitted(targets)

@@ -1,0 +1,197 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from automm.errors import ConfigError, UnknownComponent, UnknownKey
+from automm.fusions.fusion import Fusion
+from automm.model import Absent, Model, build_model, fit_preprocessors, incompatible
+from automm.registry import register
+from automm.tasks.classification import Classification
+from automm.types import Batch, Column, Features, FeatureSpec, FieldSpec, Schema, Stream, Table
+
+SCHEMA = Schema((FieldSpec("type", "text"), FieldSpec("a.b", "text")))  # names no ModuleDict would take
+TEXTS = ["one", "one two", "two three four"]
+CANDIDATE = {
+    "encoder.text.name": "text_transformer",
+    "encoder.text.options.text_transformer.width": 8,
+    "encoder.text.options.text_transformer.heads": 2,
+    "fusion.name": "concat",
+    "fusion.options.concat.hidden": 16,
+    "training.solver": "gradient",
+}
+
+
+@pytest.fixture
+def table():
+    columns = {name: Column(TEXTS, np.array([0, 1, 2, 0, -1, 1])) for name in ("type", "a.b")}
+    return Table(SCHEMA, columns, ["x", "y", "x", "y", "x", "y"], list(range(6)))
+
+
+@pytest.fixture
+def task(table):
+    task = Classification()
+    task.fit(table)
+    return task
+
+
+@pytest.fixture
+def preprocessors(table):
+    return fit_preprocessors(CANDIDATE, SCHEMA, table)
+
+
+def batch_of(preprocessors, rows, present):
+    """Rows as items they take, the same for both fields."""
+    items = {f: {k: torch.from_numpy(a) for k, a in p(TEXTS).items()} for f, p in preprocessors.items()}
+    at, there = torch.tensor(rows), torch.tensor(present)
+    return Batch(items, {"type": at, "a.b": at}, {"type": there, "a.b": torch.ones(len(rows), dtype=torch.bool)})
+
+
+def test_rows_that_share_an_item_get_what_they_would_get_alone(task, preprocessors):
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+    together = model(batch_of(preprocessors, [0, 2, 0, 1], [True, True, False, True]))
+    for row, (at, there) in enumerate([(0, True), (2, True), (0, False), (1, True)]):
+        alone = model(batch_of(preprocessors, [at], [there]))
+        torch.testing.assert_close(together[row], alone[0])
+
+
+def test_a_missing_item_counts_and_what_it_points_at_does_not(task, preprocessors):
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+    here, missing, elsewhere = (
+        model(batch_of(preprocessors, [at], [there])) for at, there in ((0, True), (0, False), (2, False))
+    )
+    assert not torch.allclose(here, missing)
+    assert not torch.allclose(missing, elsewhere)  # the other field is there, and differs
+    torch.testing.assert_close(
+        model(batch_of(preprocessors, [0, 0], [False, True]))[0], model(batch_of(preprocessors, [0], [False]))[0]
+    )
+
+
+def test_appending_the_missing_item_is_replacing_by_it():
+    absent = Absent(4)
+    features = Features(torch.randn(3, 5, 4), torch.rand(3, 5) > 0.5, torch.randn(3, 4))
+    present_U = torch.tensor([True, False, True])
+    appended, replaced = absent.append(features), absent.replace(features, present_U)
+    at = torch.where(present_U, torch.arange(3), 3)
+    for one, other in zip(appended, replaced, strict=True):
+        torch.testing.assert_close(one[at], other)
+    assert replaced.mask_BN[1].tolist() == [True, False, False, False, False]
+
+
+def test_the_exported_path_gives_the_same_numbers(task, preprocessors):
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+    batch = batch_of(preprocessors, [0, 1, 2], [True, False, True])
+    items = {f: model.encode_prepare(f, batch.inputs[f], batch.present[f]) for f in model.fields}
+    torch.testing.assert_close(model.logits(model.fusion(items)), model(batch))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.spec = FeatureSpec(name, "text", 2, 1, False)
+
+    def forward(self, inputs):
+        x_UD = inputs["x"]
+        return Features(x_UD[:, None], torch.ones(len(x_UD), 1, dtype=torch.bool), x_UD)
+
+
+class _TwoStreams(Fusion):
+    widths = (2, 2)
+
+    def forward(self, features):
+        weight = torch.tensor([0.25])
+        return Stream(features["a"].pooled_BD, weight), Stream(features["b"].pooled_BD)
+
+
+def test_logits_of_streams_are_summed_by_their_weights():
+    model = Model({"a": _Encoder("a"), "b": _Encoder("b")}, _TwoStreams(), [nn.Identity(), nn.Identity()])
+    inputs = {name: {"x": torch.randn(3, 2)} for name in "ab"}
+    there = torch.ones(3, dtype=torch.bool)
+    logits = model(Batch(inputs, dict.fromkeys("ab", torch.arange(3)), dict.fromkeys("ab", there)))
+    torch.testing.assert_close(logits, 0.25 * inputs["a"]["x"] + inputs["b"]["x"])
+
+
+def test_a_frozen_encoder_stays_in_evaluation_mode(task, preprocessors):
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors)
+    model.encoders[0].requires_grad_(False)
+    model.train()
+    assert [encoder.training for encoder in model.encoders] == [False, True]
+    assert model.fusion.training
+
+
+def test_the_seed_decides_the_weights_and_torch_is_left_alone(task, preprocessors):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    one, same, other = (
+        build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors, seed=seed).state_dict() for seed in (1, 1, 2)
+    )
+    assert incompatible(CANDIDATE, SCHEMA, preprocessors) is None
+    assert torch.equal(torch.rand(2), expected)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["heads.0.0.weight"], other["heads.0.0.weight"])
+
+
+def test_preprocessing_is_fitted_on_values_that_training_rows_have(table):
+    unused = dataclasses.replace(
+        table, columns={n: Column([*TEXTS, "zebra"], c.index) for n, c in table.columns.items()}
+    )
+    vocabulary = fit_preprocessors(CANDIDATE, SCHEMA, unused)["type"].tokenizer.get_vocab()
+    assert "one" in vocabulary
+    assert "zebra" not in vocabulary
+
+
+def test_what_does_not_fit_is_refused(task, preprocessors):
+    def build(**changes):
+        return build_model({**CANDIDATE, **changes}, SCHEMA, task, preprocessors=preprocessors)
+
+    with pytest.raises(UnknownKey, match="hiden"):
+        build(**{"fusion.options.concat.hiden": 3})
+    with pytest.raises(UnknownKey, match="withd"):
+        build(**{"encoder.text.options.text_transformer.withd": 3})
+    with pytest.raises(UnknownKey, match="leraning_rate"):
+        build(**{"training.leraning_rate": 3})
+    with pytest.raises(UnknownComponent, match="film"):
+        build(**{"fusion.name": "filn"})
+    with pytest.raises(ConfigError, match="that encoder reads image, and the field 'type' is text"):
+        build(**{"encoder.text.name": "convnet"})
+    with pytest.raises(UnknownKey, match=r"encoder\.text\.name"):
+        build_model({"fusion.name": "concat"}, SCHEMA, task, preprocessors=preprocessors)
+
+
+def test_fields_that_cannot_be_fused_are_refused_with_the_reason(task, preprocessors):
+    @register("fusion", "picky")
+    class Picky(Fusion):
+        """Fuses nothing."""
+
+        @classmethod
+        def accepts(cls, specs):
+            return f"it wants one field, not {len(specs)}"
+
+    chosen = {**CANDIDATE, "fusion.name": "picky"}
+    del chosen["fusion.options.concat.hidden"]
+    assert incompatible(chosen, SCHEMA, preprocessors) == "fusion 'picky': it wants one field, not 2"
+    with pytest.raises(ConfigError, match="it wants one field"):
+        build_model(chosen, SCHEMA, task, preprocessors=preprocessors)
+
+
+def test_a_model_is_exported_by_the_code_it_is_trained_with(task, preprocessors):
+    """torch's exporter takes the path of `encode_prepare`, and that is seen in what it traces."""
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+    batch = batch_of(preprocessors, [0, 1, 2], [True, False, True])
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids, mask, there):
+            items = {f: {"ids": ids, "mask": mask} for f in ("type", "a.b")}
+            at = torch.arange(len(there))
+            return self.model(Batch(items, dict.fromkeys(items, at), dict.fromkeys(items, there)))
+
+    arguments = (*batch.inputs["type"].values(), batch.present["type"])
+    program = torch.export.export(Flat(), arguments)
+    torch.testing.assert_close(program.module()(*arguments), Flat()(*arguments))

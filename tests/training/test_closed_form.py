@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from automm.errors import OutOfRange, TrialFailed
+from automm.model import build_solver, incompatible
+from automm.training import ridge
+from automm.training.closed_form import ClosedForm
+from automm.training.evaluate import fused, scores
+from automm.training.kernel_head import KernelHead
+
+METHODS = ("ridge", "kernel_ridge", "nearest_class_mean")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_solved_is_a_model_like_any_other(bench, candidate, save_to, method):
+    options = {"method": method, "solver": "closed_form", "supports": 100}
+    result, model, reports = bench.fit(candidate(**options), save_to=save_to)
+    assert result.finished
+    assert (result.epochs, result.best_epoch) == (1, 1)
+    assert reports == [(1, result.values)]
+    assert result.values["loss"] <= np.log(2) + 0.1  # scores are calibrated: never much worse than knowing nothing
+    again, same, _ = bench.fit(candidate(**options))
+    assert again.values == result.values
+    job = bench.job(candidate(**options))
+    job.model.load_state_dict(model.state_dict())  # shapes do not depend on the training rows
+    left = scores(job.model, bench.task, job.valid, batch_size=7)
+    assert np.array_equal(left, scores(same, bench.task, job.valid, batch_size=7))
+
+
+def test_the_kernel_machine_finds_what_needs_both_fields(bench, candidate):
+    kernel, _, _ = bench.fit(candidate(solver="closed_form", method="kernel_ridge", l2=1e-4))
+    assert kernel.values["accuracy"] > 0.8
+
+
+def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate):
+    _, model, _ = gappy.fit(candidate(solver="closed_form", l2=0.1))
+    job = gappy.job(candidate(solver="closed_form", l2=0.1))
+    x_ND, y_NC = fused(job.model, job.train, batch_size=16), gappy.task.perfect(gappy.train)
+    z_ND = (x_ND - x_ND.mean(0)) / np.maximum(x_ND.std(0), 1e-6)
+    expected_NC = Ridge(alpha=0.1 * len(z_ND)).fit(z_ND, y_NC).predict(z_ND)
+    logits_NC = model.heads[0](torch.from_numpy(x_ND)).detach().numpy()
+    # the calibration is one scale and one offset
+    scale, offset = np.polyfit(expected_NC.ravel(), logits_NC.ravel(), 1)
+    assert scale > 0
+    np.testing.assert_allclose(expected_NC * scale + offset, logits_NC, atol=2e-3 * scale)
+
+
+def test_left_out_predictions_are_those_of_fits_without_the_row():
+    rng = np.random.default_rng(0)
+    x_ND, y_NC, weight_N = rng.normal(size=(12, 3)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
+    solved = ridge.solve(np.asarray, x_ND, y_NC, weight_N, 0.3)
+    total = weight_N.sum()
+    for row in (0, 5):
+        rest = np.arange(12) != row
+        less = weight_N[rest].sum()
+        without = ridge.solve(np.asarray, x_ND[rest], y_NC[rest], weight_N[rest], 0.3 * total / less)
+        left_out = solved.left_out(x_ND, y_NC, weight_N)[row]
+        np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
+
+
+def test_balanced_ridge_does_not_forget_a_rare_class(bench, candidate):
+    bench.train.targets[:] = ["yes"] * 44 + ["no"] * 4
+    options = {"solver": "closed_form", "l2": 10.0}
+    task, job = bench.task, bench.job(candidate(**options))
+    _, plain, _ = bench.fit(candidate(**options))
+    _, balanced, _ = bench.fit(candidate(**options, balanced=True))
+    rare = task.labels.index("no")
+    plain_B, balanced_B = (scores(m, task, job.valid, batch_size=16)[:, rare] for m in (plain, balanced))
+    assert (balanced_B > 0.5).sum() > (plain_B > 0.5).sum()
+
+
+def test_the_kernel_head_is_its_formula_and_standardises():
+    head = KernelHead(3, 2, supports=4)
+    with torch.no_grad():
+        for buffer in head.buffers():
+            buffer.copy_(torch.rand(buffer.shape) + 0.5)
+    x_BD = torch.randn(5, 3)
+    z_BD = (x_BD - head.mean_D) * head.scale_D
+    kernel_BS = torch.exp(-head.gamma * torch.cdist(z_BD, head.supports_SD) ** 2)
+    torch.testing.assert_close(head(x_BD), kernel_BS @ head.weight_SC + head.bias_C)
+
+
+def test_only_a_concatenation_goes_with_it(bench, candidate):
+    chosen = {**candidate(solver="closed_form"), "fusion.name": "film"}
+    del chosen["fusion.options.concat.hidden"]
+    job = bench.job(candidate(solver="closed_form"))
+    preprocessors = {
+        field: store.preprocess for field, store in job.train.loader(batch_size=2, shuffle=False, seed=0).stores.items()
+    }
+    reason = incompatible(chosen, bench.train.schema, preprocessors)
+    assert reason == "closed_form trains no fusion, and fusion.name=film must be trained; it goes with concat."
+    assert incompatible(candidate(solver="closed_form"), bench.train.schema, preprocessors) is None
+
+
+def test_features_that_are_no_numbers_fail_the_trial(bench, candidate):
+    chosen = candidate(solver="closed_form")
+    job = bench.job(chosen)
+    with torch.no_grad():
+        job.model.encoders[0].project.weight.fill_(float("nan"))
+    with pytest.raises(TrialFailed, match="not finite"):
+        build_solver(chosen).fit(job, lambda *_: None)
+
+
+def test_options_are_checked():
+    with pytest.raises(OutOfRange, match="kernel_ridge"):
+        ClosedForm(method="svm")
+    with pytest.raises(OutOfRange, match="supports=0"):
+        ClosedForm(supports=0)
