@@ -110,10 +110,13 @@ class AutoTrainer:
                     "an objective of your own needs a direction. Next: direction='maximize' or 'minimize'."
                 )
             self._judge, objective = objective, getattr(objective, "__name__", "objective")
-        changed = {"objective": objective, "direction": direction}
-        search = replace(self.settings.search, **{key: value for key, value in changed.items() if value is not None})
-        if timeout is not None:
-            search = replace(search, timeout=float(timeout))
+        search = self.settings.search
+        search = replace(
+            search,
+            objective=search.objective if objective is None else objective,
+            direction=search.direction if direction is None else direction,
+            timeout=search.timeout if timeout is None else float(timeout),
+        )
         if search != self.settings.search:
             if self._run is not None:
                 raise ConfigError("the search has begun with another objective. Next: a new AutoTrainer.")

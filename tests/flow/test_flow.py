@@ -1,0 +1,175 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from automm.config import compose, to_settings
+from automm.errors import DataError, StudyError
+from automm.flow import run
+from automm.runtime import Predictor
+from automm.search.study import Study
+
+from .conftest import SMALL, settings_in
+
+SUBTYPES = ("shape", "left", "top", "closest", "furthest", "count")
+TIMES = ("seconds",)
+
+
+def stored(run_dir: Path) -> dict:
+    return json.loads((run_dir / "result.json").read_text())
+
+
+def without_times(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key not in TIMES}
+
+
+def test_the_run_directory_is_complete(finished):
+    names = {path.name for path in finished.run_dir.iterdir()}
+    wanted = {"config.yaml", "study.db", "checkpoints", "log.jsonl", "report.html", "bundle", "result.json"}
+    assert wanted <= names
+
+
+def test_result_json_keeps_its_contract(finished):
+    values = stored(finished.run_dir)
+    assert values["schema"] == 1
+    assert values["task"] == "vqa"
+    assert values["seed"] == 0
+    assert set(values["seconds"]) == {"search", "refit", "baselines", "total"}
+    assert values["stopped_by"] == "trials"
+    assert values["trials"]["total"] == sum(n for state, n in values["trials"].items() if state != "total") == 3
+    assert set(values["baselines"]) == {"majority", "image_only", "text_only", "defaults"}
+    for measured in (values["test"], *values["baselines"].values()):
+        assert {"accuracy", "accuracy/relational", "accuracy/non_relational", "loss"} <= set(measured)
+        assert {f"accuracy/{name}" for name in SUBTYPES} <= set(measured)
+    assert values["bundle"] == "bundle"
+    assert values["versions"]["automm"]
+    assert values["cpu"]["flags"] is not None
+
+
+def test_accuracy_is_that_of_the_stored_predictions(finished):
+    answers = json.loads((finished.run_dir / "predictions.json").read_text())
+    settings = to_settings(compose([*SMALL]), finished.run_dir.parent)
+    from automm import registry
+
+    source = registry.get("data", "sort_of_clevr").factory(**settings.data.options)
+    test = source.load(0, finished.run_dir.parent / "cache").test
+    right = np.mean([a["answer"] == t for a, t in zip(answers, test.targets, strict=True)])
+    assert right == pytest.approx(stored(finished.run_dir)["test"]["accuracy"])
+
+
+def test_best_overrides_reproduce_the_candidate(finished):
+    best = stored(finished.run_dir)["best"]
+    again = to_settings(compose([*SMALL, *best["overrides"]]), finished.run_dir.parent)
+    assert again.space.defaults() == best["candidate"]
+    assert again.space.cardinality() == 1
+
+
+def test_the_bundle_answers_as_the_run_did(finished):
+    answers = json.loads((finished.run_dir / "predictions.json").read_text())
+    from automm import registry
+
+    source = registry.get("data", "sort_of_clevr").factory(train_images=40, valid_images=12, test_images=12)
+    test = source.load(0, finished.run_dir.parent / "cache").test
+    predicted = Predictor.open(finished.run_dir / "bundle").predict([test.row(at) for at in range(40)])
+    agreed = [p["answer"] == a["answer"] for p, a in zip(predicted, answers[:40], strict=True)]
+    assert np.mean(agreed) >= 0.95  # equal but for ties in the last digits
+
+
+def test_the_report_needs_no_network_and_shows_the_samples(finished):
+    class Sources(HTMLParser):
+        found: list[str]
+
+        def handle_starttag(self, tag, attrs):
+            self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+    parser = Sources()
+    parser.found = []
+    parser.feed((finished.run_dir / "report.html").read_text())
+    assert not [url for url in parser.found if url.startswith("http")]
+    assert sum(url.startswith("data:image/png") for url in parser.found) >= 6
+
+
+def test_a_finished_run_is_shown_again_and_not_done_again(finished, capsys):
+    before = (finished.run_dir / "result.json").stat().st_mtime_ns
+    again = run(settings_in(finished.run_dir.parent))
+    assert again.values == stored(finished.run_dir)
+    assert (finished.run_dir / "result.json").stat().st_mtime_ns == before
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_other_settings_in_the_same_directory_are_refused(finished):
+    with pytest.raises(StudyError, match=r"seed was 0 and is now 1.*Next:"):
+        run(settings_in(finished.run_dir.parent, "seed=1"))
+
+
+def test_the_time_limit_may_change_between_sessions(finished):
+    assert run(settings_in(finished.run_dir.parent, "search.timeout=900")).values["schema"] == 1
+
+
+def test_the_same_seed_gives_the_same_numbers(finished, tmp_path):
+    shutil.copytree(finished.run_dir.parent / "cache", tmp_path / "cache")
+    again = run(settings_in(tmp_path))
+    assert without_times(stored(again.run_dir)) == without_times(stored(finished.run_dir))
+
+
+def _killed_at(folder: Path, marker: str, signal_number: int) -> None:
+    """Start the command, and end it at the first line of its log that holds `marker`."""
+    asked = [*SMALL, f"cache_dir={folder / 'cache'}", f"run.dir={folder / 'run'}"]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "automm", *asked], env=env, stderr=subprocess.DEVNULL)
+    log = folder / "run" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            if log.exists() and marker in log.read_text():
+                process.send_signal(signal_number)
+                break
+            time.sleep(0.005)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("marker", "signal_number"),
+    [('"event": "tell"', signal.SIGKILL), ('"model": "best"', signal.SIGKILL), ('"event": "launch"', signal.SIGINT)],
+)
+def test_a_run_that_was_ended_goes_on_to_the_same_numbers(finished, tmp_path, marker, signal_number):
+    shutil.copytree(finished.run_dir.parent / "cache", tmp_path / "cache")
+    _killed_at(tmp_path, marker, signal_number)
+    assert not (tmp_path / "run" / "result.json").exists()
+    again = run(settings_in(tmp_path))
+    assert without_times(stored(again.run_dir)) == without_times(stored(finished.run_dir))
+
+
+def test_bad_data_leaves_no_run_behind(tmp_path):
+    asked = ["+task=vqa", "data=vqa_v2", f"data.questions={tmp_path / 'none.json'}", "data.annotations=x.json"]
+    settings = to_settings(compose([*asked, "data.images=.", f"run.dir={tmp_path / 'run'}"]), tmp_path)
+    with pytest.raises(DataError, match=r"none\.json"):
+        run(settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_study_lists_what_the_result_counts(finished):
+    from automm.search.history import trials_table
+
+    with Study.open(finished.run_dir / "study.db", readonly=True) as study:
+        rows = trials_table(study)
+    assert len(rows) == stored(finished.run_dir)["trials"]["total"]
+    assert rows[0]["candidate"] == settings_in(finished.run_dir.parent).space.defaults()
+
+
+def test_config_yaml_is_the_whole_configuration(finished):
+    config = yaml.safe_load((finished.run_dir / "config.yaml").read_text())
+    assert config["data"]["train_images"] == 40
+    assert config["search"]["trials"] == 3
