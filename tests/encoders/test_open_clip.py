@@ -117,3 +117,9 @@ def test_what_open_clip_does_not_have(tmp_path):
         build("open_clip_image", "image", model="ViT-B32", weights=None)
     with pytest.raises(ConfigError, match=r"open_clip_config\.json"):
         build("open_clip_text", "text", weights=f"local-dir:{tmp_path}")
+
+
+def test_a_folder_without_weights_is_not_taken_for_random_ones(tmp_path, tiny_clip):
+    (tmp_path / "open_clip_config.json").write_bytes((tiny_clip / "open_clip_config.json").read_bytes())
+    with pytest.raises(ConfigError, match="cannot be loaded from weights=local-dir"):
+        build("open_clip_image", "image", weights=f"local-dir:{tmp_path}")
