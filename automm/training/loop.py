@@ -55,6 +55,7 @@ class _Loop:
         self.model: Model = job.model
         self.model.to(fabric.device)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        scaled = fabric.strategy.precision.precision == "16-mixed"
         optimizer = make_optimizer(
             self.model,
             solver.optimizer,
@@ -63,10 +64,11 @@ class _Loop:
             muon_lr=solver.muon_lr,
             encoder_lr=solver.encoder_lr,
             beta2=solver.beta2,
+            fused=not scaled,
         )
         self.forward, self.optimizer = fabric.setup(self.model, optimizer)
         self.average = Average(self.model, solver.ema) if solver.ema else None
-        self.monitor = GradientMonitor(self.model.branches)
+        self.monitor = GradientMonitor(self.model.branches, scaled=scaled)
         self.loader = job.train.loader(batch_size=solver.batch_size, shuffle=True, seed=job.seed)
         self.steps = 0
         self._rate = 0.0
@@ -132,7 +134,7 @@ class _Loop:
             progress = epoch + min(1.0, rows / len(self.job.train.table))
             on_device = moved(batch, self.fabric.device)
             loss = self._loss(on_device)
-            self.fabric.backward(loss / self.solver.accumulate)
+            self.fabric.backward(loss / self.solver.accumulate if self.solver.accumulate > 1 else loss)
             loss = loss.detach()
             total += loss * len(batch)
             waiting += 1

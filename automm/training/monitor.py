@@ -40,12 +40,17 @@ class GradientMonitor:
     Args:
         branches: trainable parameters by branch name.
         every: steps from one sample to the next.
+        scaled: losses are scaled up for half precision and steps that overflow are skipped, so that a gradient that
+            is not finite is no failure while the loss is.
     """
 
-    def __init__(self, branches: Mapping[str, Sequence[nn.Parameter]], *, every: int = 16) -> None:
+    def __init__(
+        self, branches: Mapping[str, Sequence[nn.Parameter]], *, every: int = 16, scaled: bool = False
+    ) -> None:
         trained = {name: [p for p in parameters if p.requires_grad] for name, parameters in branches.items()}
         self._branches = {name: parameters for name, parameters in trained.items() if parameters}
         self.every = every
+        self.scaled = scaled
         self.norms: list[dict[str, float]] = []
         self.findings: list[Finding] = []
         self._first_losses: list[float] = []
@@ -67,10 +72,12 @@ class GradientMonitor:
             TrialFailed: the loss or a gradient is not a number.
         """
         norms = self._measure()
+        bad = [name for name, norm in norms.items() if not math.isfinite(norm)]
+        if bad and self.scaled and math.isfinite(loss):
+            return
         self.norms.append({"epoch": progress, **norms})
         if len(self._first_losses) < _FIRST:
             self._first_losses.append(loss)
-        bad = [name for name, norm in norms.items() if not math.isfinite(norm)]
         if not math.isfinite(loss) or bad:
             raise TrialFailed(self._not_finite(progress, loss, lr, [name for name in bad if name != _TOTAL]))
         self._look_for_jumps(int(progress) + 1)

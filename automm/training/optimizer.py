@@ -29,7 +29,15 @@ class Joint(Optimizer):
 
 
 def make_optimizer(
-    model: Model, name: str, *, lr: float, weight_decay: float, muon_lr: float, encoder_lr: float, beta2: float
+    model: Model,
+    name: str,
+    *,
+    lr: float,
+    weight_decay: float,
+    muon_lr: float,
+    encoder_lr: float,
+    beta2: float,
+    fused: bool = True,
 ) -> Optimizer:
     """The optimizer of the trainable parameters; vectors (biases, norms) are not decayed.
 
@@ -42,9 +50,11 @@ def make_optimizer(
         muon_lr: of Muon.
         encoder_lr: a factor on the rates of the encoders' parameters; below 1 spares weights that were pretrained.
         beta2: of AdamW.
+        fused: whether AdamW may be fused; a fused one cannot have its gradients unscaled by others.
     """
     matrices = {id(p) for p in _hidden_matrices(model)} if name == "muon" else set()
-    encoders = {id(p) for p in model.encoders.parameters()}
+    # with one rate for all there are fewer groups, and each costs a call a step
+    encoders = {id(p) for p in model.encoders.parameters()} if encoder_lr != 1.0 else set()
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -60,7 +70,7 @@ def make_optimizer(
     if muon:
         parts.append(Muon(muon))
     if adamw:
-        parts.append(AdamW(adamw, betas=(0.9, beta2), fused=True))
+        parts.append(AdamW(adamw, betas=(0.9, beta2), fused=fused))
     return parts[0] if len(parts) == 1 else Joint(parts)
 
 

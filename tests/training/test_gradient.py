@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,18 @@ def test_what_a_component_raises_fails_the_trial_and_names_it(bench, candidate):
         TrialFailed, match=r"the encoder TextTransformer of 'question' raised IndexError: no such thing"
     ):
         build_solver(candidate()).fit(job, lambda *_: None)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_half_precision_trains_too(gappy, candidate, fusion):
+    chosen = {**candidate(optimizer="muon"), "fusion.name": fusion}
+    if fusion != "concat":
+        del chosen["fusion.options.concat.hidden"]
+    job = gappy.job(chosen)
+    job = replace(job, settings=replace(job.settings, precision="bf16-mixed"))
+    result = build_solver(chosen).fit(job, lambda *_: None)
+    assert result.values["loss"] < 2
+    assert next(job.model.parameters()).dtype == torch.float32
 
 
 def test_options_are_checked(candidate):

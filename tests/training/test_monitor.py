@@ -69,6 +69,15 @@ def test_what_is_no_number_ends_the_trial_and_names_the_branch():
         monitor.check_loss(progress=0.5, loss=math.inf, lr=0.1)
 
 
+def test_a_step_that_overflows_in_half_precision_is_no_failure():
+    made = branches(head=math.inf)
+    monitor = GradientMonitor(made, scaled=True)
+    sample(monitor)
+    assert monitor.norms == []
+    with pytest.raises(TrialFailed, match="became nan"):
+        sample(monitor, loss=math.nan)
+
+
 def test_a_loss_far_above_where_it_began_ends_the_trial():
     monitor = GradientMonitor(branches(head=1.0))
     sample(monitor, loss=2.0)

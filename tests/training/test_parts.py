@@ -13,7 +13,6 @@ from automm.settings import TrainingSettings
 from automm.training import checkpoint
 from automm.training.allocator import keep_freed_memory
 from automm.training.checkpoint import Snapshot
-from automm.training.cost import gflop_per_row
 from automm.training.device import device_name
 from automm.training.evaluate import scores
 from automm.training.muon import Muon, orthogonalised
@@ -111,13 +110,6 @@ def test_scores_come_in_the_order_of_the_table_whatever_the_batch(gappy, candida
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert np.isfinite(one).all()
     assert job.model.training  # left as it was
-
-
-def test_the_cost_of_a_row_is_counted_and_shared_items_once(bench, candidate):
-    job = bench.job(candidate())
-    together = gflop_per_row(job.model, job.train, batch_size=16)
-    alone = gflop_per_row(job.model, job.train, batch_size=1)
-    assert 0 < together < alone < 1
 
 
 def test_the_allocator_is_told_where_there_is_one_to_tell():
