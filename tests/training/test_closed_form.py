@@ -5,6 +5,7 @@ from sklearn.linear_model import Ridge
 
 from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, incompatible
+from automm.testing.onnx_parity import require_same_in_onnx
 from automm.training import ridge
 from automm.training.closed_form import ClosedForm
 from automm.training.evaluate import fused, scores
@@ -80,6 +81,15 @@ def test_the_kernel_head_is_its_formula_and_standardises():
     z_BD = (x_BD - head.mean_D) * head.scale_D
     kernel_BS = torch.exp(-head.gamma * torch.cdist(z_BD, head.supports_SD) ** 2)
     torch.testing.assert_close(head(x_BD), kernel_BS @ head.weight_SC + head.bias_C)
+
+
+def test_the_kernel_head_is_the_same_function_in_onnx():
+    head = KernelHead(3, 2, supports=4)
+    with torch.no_grad():
+        for buffer in head.buffers():
+            buffer.copy_(torch.rand(buffer.shape) + 0.5)
+    example, others = {"x": torch.randn(2, 3)}, [{"x": torch.randn(rows, 3)} for rows in (1, 7)]
+    require_same_in_onnx(head, example, {"x": {0: "batch"}}, others)
 
 
 def test_only_a_concatenation_goes_with_it(bench, candidate):
