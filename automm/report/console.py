@@ -50,13 +50,14 @@ class Progress:
             self._called[number] = signature(data["candidate"])
         elif event.kind == "launch":
             called = f"{self._called[number]}, " if number in self._called else ""
-            self._trial(number, f"{called}epochs {data['start'] + 1} to {data['stop']}")
+            first, last = data["start"] + 1, data["stop"]
+            self._trial(number, called + (f"epoch {last}" if first == last else f"epochs {first} to {last}"))
         elif event.kind == "report":
             self._trial(number, f"epoch {data['epoch']}: {self._value(data['values'])}")
         elif event.kind == "tell":
             self._improve(data["values"])
             best = "" if self._best is None else f"; best so far {figure(self._best, self.goal.metric)}"
-            done = f"{data['epochs']} epochs done in {seconds(data['seconds'])}"
+            done = f"{data['epochs']} epoch{'s'[: data['epochs'] > 1]} in {seconds(data['seconds'])}"
             self._trial(number, f"{done}, {self._value(data['values'])}{best}")
         elif event.kind in ("fail", "infeasible"):
             self._trial(number, f"{'failed' if event.kind == 'fail' else 'not run'}: {data['reason']}")

@@ -28,6 +28,7 @@ _SYMBOLS = {"failed": "x", "infeasible": "x", "pruned": "circle-open"}
 def history(trials: Sequence[TrialRecord], goal: Goal) -> go.Figure:
     """The objective by trial, coloured by state, with the line of the best completed so far."""
     fig = _figure("trial", words(goal.metric), height=360)
+    _whole_ticks(fig, max((t.number for t in trials), default=0))
     known = [(t, t.values[goal.metric]) for t in trials if _finite(t.values.get(goal.metric))]
     for state in dict.fromkeys(t.state for t, _ in known):
         of_state = [(t, v) for t, v in known if t.state == state]
@@ -85,6 +86,7 @@ def incumbent(trials: Sequence[TrialRecord], goal: Goal) -> list[tuple[int, floa
 def learning_curves(trials: Sequence[TrialRecord], goal: Goal, best: int | None) -> go.Figure:
     """The goal by epoch, a line a trial; the best one stands out."""
     fig = _figure("epoch", words(goal.metric), height=380)
+    _whole_ticks(fig, max((point["epoch"] for t in trials for point in t.curve), default=0))
     for trial in sorted(trials, key=lambda t: t.number == best):
         points = [(p["epoch"], p["values"][goal.metric]) for p in trial.curve if _finite(p["values"].get(goal.metric))]
         if not points:
@@ -199,6 +201,12 @@ def _layout(**more: Any) -> dict[str, Any]:
         "template": "none",
         **more,
     }
+
+
+def _whole_ticks(fig: go.Figure, last: int) -> None:
+    """A tick a trial or an epoch, where plotly would put fractions."""
+    if last <= 20:
+        fig.update_xaxes(dtick=1)
 
 
 def _hover(trial: TrialRecord) -> str:

@@ -111,8 +111,9 @@ def _numeric(active: Sequence[Any]) -> tuple[dict[float, str], Any]:
     low, high = min(active), max(active)
     scale = math.log10 if low > 0 and high / low > 30 else float
     distinct = sorted(set(active))
-    shown = distinct if len(distinct) <= 6 else [low, high]
-    return {scale(v): f"{v:.3g}" for v in shown}, scale
+    few = len(distinct) <= 6 and all(float(v).is_integer() for v in distinct)
+    shown = distinct if few else [low, high]
+    return {scale(v): str(v) if isinstance(v, int) else f"{v:.3g}" for v in shown}, scale
 
 
 def _text(value: Any) -> str:

@@ -123,7 +123,8 @@ def parameters(data: ReportData) -> tuple[Markup, Markup]:
     found = importance(data.trials, metric)
     every = axes(measured)
     rank = {path: at for at, path in enumerate(found.shares)} if found else {}
-    shown = sorted(every, key=lambda axis: rank.get(axis.path, len(rank)))[:MOST_AXES]
+    order = sorted(every, key=lambda axis: (not axis.path.endswith(".name"), rank.get(axis.path, len(rank))))
+    shown = order[:MOST_AXES]
     labels = short_names([axis.path for axis in axes(data.trials)])
     if len(measured) < 2 or not shown:
         nothing = element(
@@ -135,7 +136,9 @@ def parameters(data: ReportData) -> tuple[Markup, Markup]:
         "One line a measured trial; drag along an axis to select. The tick – means that the parameter was not active."
     )
     if len(every) > MOST_AXES:
-        said += f" The {MOST_AXES} most important of {len(every)} searched parameters are shown."
+        said += (
+            f" Components and the most important others, {MOST_AXES} of {len(every)} searched parameters, are shown."
+        )
     fig = plot(figures.parallel_coordinates(shown, values, data.goal), "parallel")
     return section("parallel", "Parameters", element("p", said, class_="soft"), fig), _importance(found, labels)
 

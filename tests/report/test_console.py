@@ -35,9 +35,9 @@ def test_a_line_an_event_without_a_terminal():
     assert lines == [
         "trial 3/7  convnet + text_transformer → film, epochs 1 to 2",
         "trial 3/7  epoch 1: accuracy 41.0 %",
-        "trial 3/7  2 epochs done in 1 min 01 s, accuracy 50.0 %; best so far 50.0 %",
+        "trial 3/7  2 epochs in 1 min 01 s, accuracy 50.0 %; best so far 50.0 %",
         "trial 4/7  epochs 3 to 4",
-        "trial 4/7  4 epochs done in 2.0 s, accuracy 25.0 %; best so far 50.0 %",
+        "trial 4/7  4 epochs in 2.0 s, accuracy 25.0 %; best so far 50.0 %",
         "trial 5/7  failed: the loss [red]became[/red] NaN",
         "trial 6/7  not run: too many GFLOP",
         "search over: all its trials were spent",

@@ -25,7 +25,7 @@ def test_names_are_short_but_tell_apart():
 def test_wide_ranges_are_drawn_on_a_log_scale():
     (axis,) = axes([trial(0, {"lr": 1e-4}), trial(1, {"lr": 1e-2}), trial(2, {"lr": 1e-3})])
     np.testing.assert_allclose(axis.values, [-4, -2, -3])
-    assert axis.texts == ("0.0001", "0.001", "0.01")
+    assert axis.texts == ("0.0001", "0.01")  # fractions are marked at the ends alone
 
 
 def test_an_inactive_parameter_sits_below():
