@@ -171,8 +171,13 @@ def _study(asked: argparse.Namespace) -> Iterable[str]:
         rows = trials_table(study)
     if asked.json:
         return [_json(rows)]
-    flat = [{**row, "values": _pairs(row["values"]), "candidate": _pairs(row["candidate"])} for row in rows]
-    return _table(flat, ("number", "state", "values", "reason", "candidate"))
+    flat = [{**row, "value": _pairs(_first(row["values"])), "candidate": _pairs(row["candidate"])} for row in rows]
+    return _table(flat, ("number", "state", "epochs", "value", "reason", "candidate"))
+
+
+def _first(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The first metric alone, for a table; JSON has them all."""
+    return dict(list((values or {}).items())[:1])
 
 
 def _predict(asked: argparse.Namespace) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def _report(path: Path) -> Iterator[str]:
     page = path.read_text(encoding="utf-8")
     if "Plotly.newPlot" not in page or "data:image/" not in page:
         yield f"{path} shows no figures or no images"
-    if 'src="http' in page or 'href="http' in page.replace('href="https://arxiv.org', ""):
+    if re.search(r'<(script|img|link)[^>]*(src|href)="https?:', page):
         yield f"{path} is not self-contained"
 
 
