@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from automm.encoders.attention import AttentionBlock
 from automm.encoders.encoder import Encoder
@@ -23,15 +24,17 @@ from automm.space import OneOf, Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
 NATIVE_LIMIT = 224  # the longer side of images taken at their own size
-_SEEN = 256  # images whose size is looked at
+_SEEN = 256  # images whose size and colours are looked at
+_MIDDLE, _RANGE = (128.0, 128.0, 128.0), (64.0, 64.0, 64.0)  # of channels that were not measured
 _GRID = 10  # the longer side of the token grid that an automatic depth aims at
 
 
 class ConvNet(Encoder):
     """Strided 3x3 convolutions, GroupNorm and ReLU; the grid that is left gives the tokens.
 
-    GroupNorm, because the running statistics of a BatchNorm collapse at evaluation when few steps were trained.
-    `pooled` is a linear layer over the mean and the maximum of the tokens.
+    GroupNorm, because the running statistics of a BatchNorm collapse at evaluation when few steps were trained. Pixels
+    are standardised by the training images' channel means and deviations. `pooled` is a linear layer over the mean and
+    the maximum of the tokens.
 
     Options:
         image_size: the square every image is resized to; None keeps the images' own (median) size up to 224.
@@ -39,6 +42,9 @@ class ConvNet(Encoder):
         channels: of the first convolution; each further one has twice as many, up to `width`.
         depth: the number of convolutions, each of stride 2; None takes as many as bring the grid to at most 10 x 10.
         coordinates: give the first convolution x and y as two more channels (Liu et al. 2018, arXiv:1807.03247).
+        hypercolumns: a token also holds the averages, over its part of the image, of the pixels and of every layer
+            before the last (Hariharan et al. 2015, arXiv:1411.5752): colours stay linear in it, so that a word finds
+            them in one epoch instead of four.
         positions: add a learned position to every token.
         slots: distil the grid into so many learned queries by cross-attention (Lee et al. 2019, arXiv:1810.00825);
             0 keeps the grid.
@@ -59,9 +65,15 @@ class ConvNet(Encoder):
     def fit_preprocess(
         cls, field: FieldSpec, values: Sequence[Any], *, image_size: int | None = None, **options: Any
     ) -> Preprocess:
-        """Resize to `image_size`, or to the median size of `values`."""
+        """Resize to `image_size`, or to the median size of `values`; measure some images' channels."""
         size = native_size(values) if image_size is None else (image_size, image_size)
-        return ImagePreprocess(size=size, resample="bilinear")
+        pixels_UCHW = ImagePreprocess(size=size, resample="bilinear")([values[at] for at in _spread(len(values))])[
+            "pixels"
+        ]
+        mean_C, deviation_C = pixels_UCHW.mean((0, 2, 3)), pixels_UCHW.std((0, 2, 3))
+        return ImagePreprocess(
+            size=size, resample="bilinear", mean=mean_C.round(3).tolist(), deviation=deviation_C.round(3).tolist()
+        )
 
     def __init__(
         self,
@@ -73,6 +85,7 @@ class ConvNet(Encoder):
         channels: int = 16,
         depth: int | None = None,
         coordinates: bool = True,
+        hypercolumns: bool = True,
         positions: bool = True,
         slots: int = 0,
         context_layers: int = 0,
@@ -83,6 +96,11 @@ class ConvNet(Encoder):
         if width % 8 or channels % 8:
             raise ConfigError(f"the widths of a convnet are multiples of 8, not {width} and {channels}")
         grid = tuple(int(n) for n in preprocess.signature["pixels"].shape[1:])
+        mean, deviation = getattr(preprocess, "mean", None) or _MIDDLE, getattr(preprocess, "deviation", None) or _RANGE
+        self.mean_C11: Tensor
+        self.deviation_C11: Tensor
+        self.register_buffer("mean_C11", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation_C11", torch.tensor(deviation).clamp(min=1.0)[:, None, None], persistent=False)
         self.coordinates: Tensor | None
         self.register_buffer("coordinates", coordinate_channels(*grid) if coordinates else None, persistent=False)
         depth = automatic_depth(*grid) if depth is None else depth
@@ -93,7 +111,10 @@ class ConvNet(Encoder):
         for _ in range(depth):
             grid = tuple((n + 1) // 2 for n in grid)
         tokens = grid[0] * grid[1]
-        self.project = nn.Linear(widths[-1], width)
+        self.hypercolumns = hypercolumns
+        columns = sum(widths) if hypercolumns else widths[-1]
+        self.columns_norm = nn.LayerNorm(columns) if hypercolumns else nn.Identity()
+        self.project = nn.Linear(columns, width)
         self.positions = nn.Parameter(torch.randn(tokens, width) * 0.02) if positions else None
         self.grid_norm = nn.LayerNorm(width) if slots else nn.Identity()
         self.slots = nn.Parameter(torch.randn(slots, width)) if slots else None
@@ -105,11 +126,11 @@ class ConvNet(Encoder):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`pixels` uint8 [U, 3, H, W] -> Features of U images."""
-        x_UCHW = inputs["pixels"].to(self.project.weight.dtype) / 64 - 2
+        x_UCHW = (inputs["pixels"].to(self.project.weight.dtype) - self.mean_C11) / self.deviation_C11
         if self.coordinates is not None:
             x_UCHW = torch.cat([x_UCHW, self.coordinates.expand(x_UCHW.shape[0], -1, -1, -1)], dim=1)
         x_UCHW = x_UCHW.contiguous(memory_format=torch.channels_last)
-        x_UND = self.project(self.convolutions(x_UCHW).flatten(2).transpose(1, 2))
+        x_UND = self.project(self.columns_norm(self._grid(x_UCHW).flatten(2).transpose(1, 2)))
         if self.positions is not None:
             x_UND = x_UND + self.positions
         if self.slots is not None and self.distil is not None:
@@ -119,6 +140,18 @@ class ConvNet(Encoder):
         x_UND = self.norm(x_UND)
         mask_UN = torch.ones_like(x_UND[..., 0], dtype=torch.bool)
         return Features(x_UND, mask_UN, self.pool(torch.cat([x_UND.mean(1), x_UND.amax(1)], dim=-1)))
+
+    def _grid(self, x_UCHW: Tensor) -> Tensor:
+        """The last layer's maps, with averages of those before it where tokens are hypercolumns."""
+        if not self.hypercolumns:
+            grid_UCHW: Tensor = self.convolutions(x_UCHW)
+            return grid_UCHW
+        columns_UCHW = x_UCHW
+        for stage in self.convolutions:
+            x_UCHW = stage(x_UCHW)
+            pooled_UCHW = F.avg_pool2d(columns_UCHW, 3, stride=2, padding=1, count_include_pad=False)
+            columns_UCHW = torch.cat([pooled_UCHW, x_UCHW], dim=1)
+        return columns_UCHW
 
     def layers(self) -> Sequence[nn.Module]:
         """The convolutions, then the context layers."""
@@ -140,10 +173,15 @@ def native_size(values: Sequence[Any], limit: int = NATIVE_LIMIT) -> tuple[int, 
     """The median (H, W) of some images spread over `values`, scaled down so that the longer side is at most `limit`."""
     if not len(values):
         return limit, limit
-    seen = [image_size(values[at]) for at in np.unique(np.linspace(0, len(values) - 1, _SEEN).astype(int))]
+    seen = [image_size(values[at]) for at in _spread(len(values))]
     height, width = np.median(np.asarray(seen), axis=0)
     scale = min(1.0, limit / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _spread(count: int) -> list[int]:
+    """Positions of at most so many items, spread over `count`."""
+    return [] if count == 0 else np.unique(np.linspace(0, count - 1, _SEEN).astype(int)).tolist()
 
 
 def automatic_depth(height: int, width: int) -> int:

@@ -32,7 +32,8 @@ class ImagePreprocess(Preprocess):
     """Decode, upright, flatten to RGB on white and resize.
 
     `size` is (H, W). `fit`: `squash` ignores the aspect ratio; `center_crop` scales the shorter side to
-    `size / crop` and cuts the middle out. A missing image becomes a black one.
+    `size / crop` and cuts the middle out. A missing image becomes a black one. `mean` and `deviation` of the training
+    images' channels (0 to 255) are kept for encoders that standardise by them; pixels are returned as they are.
     """
 
     kind: ClassVar[str] = "image"
@@ -45,12 +46,16 @@ class ImagePreprocess(Preprocess):
         fit: Fit = "squash",
         crop: float = 1.0,
         max_pixels: int = MAX_PIXELS,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
     ) -> None:
         _check("resample", resample, get_args(Resample))
         _check("fit", fit, get_args(Fit))
         if min(size) < 1 or not 0 < crop <= 1:
             raise ConfigError(f"an image size is positive and a crop lies in (0, 1], not {size} and {crop}")
         self.size, self.resample, self.fit, self.crop, self.max_pixels = tuple(size), resample, fit, crop, max_pixels
+        self.mean = None if mean is None else tuple(mean)
+        self.deviation = None if deviation is None else tuple(deviation)
 
     @property
     def signature(self) -> dict[str, TensorSpec]:
@@ -77,6 +82,8 @@ class ImagePreprocess(Preprocess):
             "fit": self.fit,
             "crop": self.crop,
             "max_pixels": self.max_pixels,
+            "mean": None if self.mean is None else list(self.mean),
+            "deviation": None if self.deviation is None else list(self.deviation),
         }
 
     @classmethod
