@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from automm.fusions.attention import Keys, ReadBlock, SelfBlock, layer_share
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, focus, needs
+from automm.fusions.projection import CONTEXT, CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, focus, needs
 from automm.fusions.sharing import Context
 from automm.space import Int, OneOf, Space
 from automm.types import Features, FeatureSpec, Stream
@@ -33,7 +33,8 @@ class Bottleneck(Fusion):
         dim: width of tokens and latents.
         latents: how many there are, K.
         layers: times that all fields are read.
-        context_layers: self-attention layers within a field, once per distinct item.
+        context_layers: layers within a field, once per distinct item.
+        context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads; divides `dim`.
         positions: whether tokens get learned positions.
         dropout: in every layer.
@@ -45,6 +46,7 @@ class Bottleneck(Fusion):
             "latents": OneOf((1, 2, 4, 8, 16), ordered=True, default=4),
             "layers": Int(1, 6, default=2),
             "context_layers": CONTEXT_LAYERS,
+            "context": CONTEXT,
             "dropout": DROPOUT,
         }
     )
@@ -57,6 +59,7 @@ class Bottleneck(Fusion):
         latents: int = 4,
         layers: int = 2,
         context_layers: int = 1,
+        context: Literal["attention", "pairs"] = "attention",
         heads: int = 4,
         positions: bool = True,
         dropout: float = 0.0,
@@ -67,7 +70,9 @@ class Bottleneck(Fusion):
         self.order = tuple(sorted((spec.field for spec in specs), key=lambda field: field == last))
         self.project = PerField(
             specs,
-            lambda s: TokenProjection(s, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions),
+            lambda s: TokenProjection(
+                s, dim, layers=context_layers, context=context, heads=heads, dropout=dropout, positions=positions
+            ),
         )
         self.keys = PerField(specs, lambda _: Keys(dim, layers=layers))
         self.latents_KD = nn.Parameter(torch.randn(latents, dim) * 0.5)

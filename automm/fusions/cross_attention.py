@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from automm.errors import OutOfRange
 from automm.fusions.attention import Keys, ReadBlock, layer_share, masked_mean, with_summary
 from automm.fusions.fusion import Fusion, expand
-from automm.fusions.projection import CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, focus, needs
+from automm.fusions.projection import CONTEXT, CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, focus, needs
 from automm.fusions.sharing import Context
 from automm.space import Int, OneOf, Space
 from automm.types import Features, FeatureSpec, Stream
@@ -33,13 +33,14 @@ class CrossAttention(Fusion):
     `readers` trades the second direction for speed where a large field is shared by many rows (an image by its
     questions). `all` is the above. With `others` the field with the most to read (images before text, then the most
     tokens) asks nothing, so that its keys and values of every layer are made once per distinct item; with `summary`,
-    moreover, only the other fields' summaries read it. Self-attention within a field is `context_layers`.
+    moreover, only the other fields' summaries read it. What its own tokens say to each other is `context_layers`.
 
     Args:
         specs: what the encoders return, one a field, two fields or more; one of them with tokens.
         dim: width of the tokens.
         layers: layers of reading, L.
-        context_layers: self-attention layers within a field before, once per distinct item.
+        context_layers: layers within a field before, once per distinct item.
+        context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         readers: who asks: `all`, `others` or `summary`.
         heads: attention heads; divides `dim`.
         positions: whether tokens get learned positions.
@@ -54,6 +55,7 @@ class CrossAttention(Fusion):
             "dim": DIM,
             "layers": Int(1, 6, default=2),
             "context_layers": CONTEXT_LAYERS,
+            "context": CONTEXT,
             "readers": OneOf(READERS, default="all"),
             "dropout": DROPOUT,
         }
@@ -66,6 +68,7 @@ class CrossAttention(Fusion):
         dim: int = 64,
         layers: int = 2,
         context_layers: int = 1,
+        context: Literal["attention", "pairs"] = "attention",
         readers: Literal["all", "others", "summary"] = "all",
         heads: int = 4,
         positions: bool = True,
@@ -80,7 +83,9 @@ class CrossAttention(Fusion):
         self.reading = tuple(f for f in self.fields if f != self.still)
         self.project = PerField(
             specs,
-            lambda s: TokenProjection(s, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions),
+            lambda s: TokenProjection(
+                s, dim, layers=context_layers, context=context, heads=heads, dropout=dropout, positions=positions
+            ),
         )
         # Keys belong to the field that is read: a still field's are all made in `prepare`, a changing one's as it goes.
         read = [s for s in specs if self.still in (None, s.field)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from automm.fusions.attention import masked_max, masked_mean, with_summary
 from automm.fusions.fusion import Fusion
 from automm.fusions.projection import (
+    CONTEXT,
     CONTEXT_LAYERS,
     DIM,
     DROPOUT,
@@ -40,14 +41,21 @@ class FiLM(Fusion):
         specs: what the encoders return, one a field, two fields or more.
         dim: width of the tokens.
         blocks: modulated residual blocks.
-        context_layers: self-attention layers over the modulated field's tokens, once per distinct item.
+        context_layers: layers over the modulated field's tokens, once per distinct item.
+        context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads in them; divides `dim`.
         positions: whether tokens get learned positions.
         dropout: in the context layers, and on each block's output.
     """
 
     SPACE: ClassVar[Space] = Space(
-        {"dim": DIM, "blocks": Int(1, 6, default=2), "context_layers": CONTEXT_LAYERS, "dropout": DROPOUT}
+        {
+            "dim": DIM,
+            "blocks": Int(1, 6, default=2),
+            "context_layers": CONTEXT_LAYERS,
+            "context": CONTEXT,
+            "dropout": DROPOUT,
+        }
     )
 
     def __init__(
@@ -57,6 +65,7 @@ class FiLM(Fusion):
         dim: int = 64,
         blocks: int = 2,
         context_layers: int = 1,
+        context: Literal["attention", "pairs"] = "attention",
         heads: int = 4,
         positions: bool = True,
         dropout: float = 0.0,
@@ -65,7 +74,7 @@ class FiLM(Fusion):
         self.focus = focus(specs)
         spec = next(s for s in specs if s.field == self.focus)
         self.tokens = TokenProjection(
-            spec, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions
+            spec, dim, layers=context_layers, context=context, heads=heads, dropout=dropout, positions=positions
         )
         self.condition = PerField([s for s in specs if s.field != self.focus], lambda s: VectorProjection(s, dim))
         self.modulate = nn.Sequential(nn.GELU(), nn.Linear(dim, blocks * 2 * dim))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from automm.fusions.attention import SelfBlock, with_summary
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, needs
+from automm.fusions.projection import CONTEXT, CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, needs
 from automm.space import Int, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -31,14 +31,21 @@ class MergedTransformer(Fusion):
         specs: what the encoders return, one a field; two tokens or more between them.
         dim: width of the tokens, and of the stream.
         layers: transformer layers over the merged sequence.
-        context_layers: self-attention layers within a field before merging, once per distinct item.
+        context_layers: layers within a field before merging, once per distinct item.
+        context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads; divides `dim`.
         positions: whether tokens get learned positions.
         dropout: in every layer.
     """
 
     SPACE: ClassVar[Space] = Space(
-        {"dim": DIM, "layers": Int(1, 6, default=2), "context_layers": CONTEXT_LAYERS, "dropout": DROPOUT}
+        {
+            "dim": DIM,
+            "layers": Int(1, 6, default=2),
+            "context_layers": CONTEXT_LAYERS,
+            "context": CONTEXT,
+            "dropout": DROPOUT,
+        }
     )
 
     def __init__(
@@ -48,6 +55,7 @@ class MergedTransformer(Fusion):
         dim: int = 64,
         layers: int = 2,
         context_layers: int = 1,
+        context: Literal["attention", "pairs"] = "attention",
         heads: int = 4,
         positions: bool = True,
         dropout: float = 0.0,
@@ -56,7 +64,9 @@ class MergedTransformer(Fusion):
         self.fields = tuple(spec.field for spec in specs)
         self.project = PerField(
             specs,
-            lambda s: TokenProjection(s, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions),
+            lambda s: TokenProjection(
+                s, dim, layers=context_layers, context=context, heads=heads, dropout=dropout, positions=positions
+            ),
         )
         self.blocks = nn.ModuleList(SelfBlock(dim, heads=heads, dropout=dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)

@@ -11,13 +11,17 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from automm.errors import OutOfRange
 from automm.fusions.attention import SelfBlock, masked_mean, with_summary
+from automm.fusions.pairs import PairBlock
 from automm.space import Float, Int, OneOf
 from automm.types import Features, FeatureSpec
 
 HIDDEN = OneOf((64, 128, 256, 512, 1024), ordered=True, default=256)
 DIM = OneOf((32, 64, 96, 128, 192, 256), ordered=True, default=64)
 CONTEXT_LAYERS = Int(0, 4, default=1)
+CONTEXTS = ("attention", "pairs")
+CONTEXT = OneOf(CONTEXTS, default="attention")
 DROPOUT = Float(0.0, 0.5, default=0.0)
 
 _RAW = ("numeric", "categorical")  # magnitudes carry meaning there: not normalised
@@ -59,11 +63,15 @@ class VectorProjection(nn.Module):
 
 
 class TokenProjection(nn.Module):
-    """A field's tokens and pooled vector at one width D, with learned positions, after self-attention within the field.
+    """A field's tokens and pooled vector at one width D, with learned positions, after `layers` within the field.
 
-    With `summary`, the pooled vector takes part in that attention as one more token, so that it may gather what it
-    needs; without, the mean of the tokens stands for it. A field without tokens of its own has a single token: it gets
-    neither position nor attention.
+    Those are transformer layers (`context="attention"`) or messages between pairs of tokens (`"pairs"`). With
+    `summary`, the pooled vector takes part in them as one more token, so that it may gather what it needs; without, the
+    mean of the tokens stands for it. A field without tokens of its own has a single token: it gets neither position nor
+    context.
+
+    Raises:
+        OutOfRange: `context` is neither of the two.
     """
 
     def __init__(
@@ -74,16 +82,22 @@ class TokenProjection(nn.Module):
         layers: int,
         heads: int,
         dropout: float,
+        context: str = "attention",
         positions: bool = True,
         summary: bool = True,
     ) -> None:
         super().__init__()
+        if context not in CONTEXTS:
+            raise OutOfRange(f"context={context!r} is none of {', '.join(CONTEXTS)}.")
         self.norm = input_norm(spec)
         self.linear = nn.Linear(spec.width, dim)
         self.summary = VectorProjection(spec, dim) if summary else None
         self.position = nn.Parameter(torch.randn(spec.tokens, dim) * 0.02) if positions and spec.has_tokens else None
         blocks = layers if spec.has_tokens else 0
-        self.blocks = nn.ModuleList(SelfBlock(dim, heads=heads, dropout=dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            PairBlock(dim, dropout=dropout) if context == "pairs" else SelfBlock(dim, heads=heads, dropout=dropout)
+            for _ in range(blocks)
+        )
 
     def forward(self, features: Features) -> Features:
         """Features of width W -> Features of width D, same tokens and mask."""

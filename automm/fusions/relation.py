@@ -6,7 +6,7 @@ Shape legend: B rows, U distinct items, N tokens, O objects, D width of an objec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from automm.fusions.attention import Keys, ReadBlock
 from automm.fusions.fusion import Fusion
 from automm.fusions.projection import (
+    CONTEXT,
     CONTEXT_LAYERS,
     DROPOUT,
     PerField,
@@ -43,7 +44,8 @@ class Relation(Fusion):
         layers: layers of g, the split one included.
         dim: width of an object.
         hidden: units of f, and the width of the stream.
-        context_layers: self-attention layers over the tokens, once per distinct item.
+        context_layers: layers over the tokens, once per distinct item.
+        context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads in them; divides `dim`.
         positions: whether tokens get learned positions.
         dropout: in the context layers and in f.
@@ -55,6 +57,7 @@ class Relation(Fusion):
             "pair": OneOf((32, 64, 128, 256), ordered=True, default=64),
             "layers": Int(1, 4, default=2),
             "context_layers": CONTEXT_LAYERS,
+            "context": CONTEXT,
             "dropout": DROPOUT,
         }
     )
@@ -69,6 +72,7 @@ class Relation(Fusion):
         dim: int = 64,
         hidden: int = 128,
         context_layers: int = 1,
+        context: Literal["attention", "pairs"] = "attention",
         heads: int = 4,
         positions: bool = True,
         dropout: float = 0.0,
@@ -77,7 +81,14 @@ class Relation(Fusion):
         self.focus = focus(specs)
         spec = next(s for s in specs if s.field == self.focus)
         self.tokens = TokenProjection(
-            spec, dim, layers=context_layers, heads=heads, dropout=dropout, positions=positions, summary=False
+            spec,
+            dim,
+            layers=context_layers,
+            context=context,
+            heads=heads,
+            dropout=dropout,
+            positions=positions,
+            summary=False,
         )
         self.summarise = _Summary(objects, dim, heads, dropout) if spec.tokens > objects else None
         self.first_ij = nn.Linear(dim, 2 * pair)
