@@ -81,11 +81,12 @@ def test_interrupted_at_every_event(tmp_path, whole, after):
         assert (story(folder), table(folder)) == expected, f"interrupted at event {at}"
 
 
-def test_interrupted_again_and_again_under_nevergrad(tmp_path, whole):
-    expected = whole("nevergrad")
-    for at in (5, 12, 2, 9, 15, 1):
-        interrupted(tmp_path, at, after=at % 2 == 0, strategy="nevergrad")
-    run(tmp_path, strategy="nevergrad", trials=8, max_epochs=4)
+@pytest.mark.parametrize("strategy", ["nevergrad", "portfolio", "surrogate"])
+def test_interrupted_again_and_again(tmp_path, whole, strategy):
+    expected = whole(strategy)
+    for at in (12, 2, 19, 15, 1):
+        interrupted(tmp_path, at, after=at % 2 == 0, strategy=strategy)
+    run(tmp_path, strategy=strategy, trials=8, max_epochs=4)
     assert story(tmp_path) == story(expected)
     assert table(tmp_path) == table(expected)
 
@@ -136,12 +137,12 @@ class Slow(Curves):
         return super().run(job, slowly)
 
 folder = Path(sys.argv[1])
-run(folder, objective=Slow(folder), strategy="nevergrad", trials=8, max_epochs=4)
+run(folder, objective=Slow(folder), strategy="portfolio", trials=8, max_epochs=4)
 """
 
 
 def test_kill_9_loses_nothing(tmp_path, whole):
-    expected = whole("nevergrad")
+    expected = whole("portfolio")
     wanted = len(events_of(expected)) // 2
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parent)
     try:
@@ -152,7 +153,7 @@ def test_kill_9_loses_nothing(tmp_path, whole):
         process.wait()
     assert process.returncode == -signal.SIGKILL, "it was still at work"
     assert _count(tmp_path) >= wanted
-    run(tmp_path, strategy="nevergrad", trials=8, max_epochs=4)
+    run(tmp_path, strategy="portfolio", trials=8, max_epochs=4)
     assert story(tmp_path) == story(expected)
     assert table(tmp_path) == table(expected)
 
