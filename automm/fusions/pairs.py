@@ -20,7 +20,7 @@ class PairBlock(nn.Module):
     g_ij = V gelu(W_i n_i + W_j n_j + W_s (P n_i - P n_j)^2), n = norm x: the edge convolution of Wang et al. 2019
     (arXiv:1801.07829) with messages that see squared differences, as in Satorras et al. 2021 (arXiv:2102.09844), here
     in S learned directions. A token is no pair with itself: at difference 0 it would win every "nearest". The maximum
-    is taken over one half of the units of g, the minimum over the other. A token that is alone gets no message.
+    is taken of every unit of g. A token that is alone gets no message.
     """
 
     def __init__(self, dim: int, *, units: int = 64, differences: int = 16, dropout: float = 0.0) -> None:
@@ -30,7 +30,7 @@ class PairBlock(nn.Module):
         self.direction = nn.Linear(dim, differences, bias=False)
         self.square = nn.Linear(differences, units, bias=False)
         self.message = nn.Linear(units, units)
-        self.out = nn.Linear(units, dim)
+        self.out = nn.Linear(2 * units, dim)
         self.feed_norm = nn.LayerNorm(dim)
         self.feed = FeedForward(dim, expansion=2, dropout=dropout)
         self.drop = nn.Dropout(dropout)
@@ -46,9 +46,9 @@ class PairBlock(nn.Module):
         place_BNS = self.direction(n_BND)
         square_BNNS = (place_BNS[:, :, None] - place_BNS[:, None]).square()
         pair_BNNG = F.gelu(i_BNG[:, :, None] + j_BNG[:, None] + self.square(square_BNNS))
-        high_BNNg, low_BNNg = self.message(pair_BNNG).chunk(2, dim=-1)
+        pair_BNNG = self.message(pair_BNNG)
         other_NN = ~torch.eye(n_BND.shape[1], dtype=torch.bool, device=n_BND.device)
         sends_BNN = mask_BN[:, None, :] & other_NN
         never_BNN1 = (~sends_BNN).to(n_BND.dtype)[..., None] * _NEVER
-        found_BNG = torch.cat([(high_BNNg - never_BNN1).amax(2), -(low_BNNg + never_BNN1).amin(2)], dim=-1)
-        return found_BNG * sends_BNN.any(2)[..., None].to(found_BNG.dtype)
+        found_BNP = torch.cat([(pair_BNNG - never_BNN1).amax(2), -(pair_BNNG + never_BNN1).amin(2)], dim=-1)
+        return found_BNP * sends_BNN.any(2)[..., None].to(found_BNP.dtype)

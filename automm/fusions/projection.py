@@ -65,10 +65,10 @@ class VectorProjection(nn.Module):
 class TokenProjection(nn.Module):
     """A field's tokens and pooled vector at one width D, with learned positions, after `layers` within the field.
 
-    Those are transformer layers (`context="attention"`) or messages between pairs of tokens (`"pairs"`). With
-    `summary`, the pooled vector takes part in them as one more token, so that it may gather what it needs; without, the
-    mean of the tokens stands for it. A field without tokens of its own has a single token: it gets neither position nor
-    context.
+    Those are transformer layers (`context="attention"`), or, between the tokens of an image or a sound, messages of
+    pairs (`"pairs"`). With `summary`, the pooled vector takes part in attention as one more token, so that it may
+    gather what it needs; without, the mean of the tokens stands for it. A field without tokens of its own has a single
+    token: it gets neither position nor context.
 
     Raises:
         OutOfRange: `context` is neither of the two.
@@ -94,8 +94,9 @@ class TokenProjection(nn.Module):
         self.summary = VectorProjection(spec, dim) if summary else None
         self.position = nn.Parameter(torch.randn(spec.tokens, dim) * 0.02) if positions and spec.has_tokens else None
         blocks = layers if spec.has_tokens else 0
+        self.pairs = context == "pairs" and spec.modality in ("image", "audio")
         self.blocks = nn.ModuleList(
-            PairBlock(dim, dropout=dropout) if context == "pairs" else SelfBlock(dim, heads=heads, dropout=dropout)
+            PairBlock(dim, dropout=dropout) if self.pairs else SelfBlock(dim, heads=heads, dropout=dropout)
             for _ in range(blocks)
         )
 
@@ -104,12 +105,15 @@ class TokenProjection(nn.Module):
         x_UND, mask_UN = self.linear(self.norm(features.tokens_BND)), features.mask_BN
         if self.position is not None:
             x_UND = x_UND + self.position[: x_UND.shape[1]]
-        if self.summary is not None:
-            x_UND, mask_UN = with_summary(self.summary(features.pooled_BD), x_UND, mask_UN)
+        summary_UD = None if self.summary is None else self.summary(features.pooled_BD)
+        if summary_UD is not None and not self.pairs:
+            x_UND, mask_UN = with_summary(summary_UD, x_UND, mask_UN)
         for block in self.blocks:
             x_UND = block(x_UND, mask_UN)
-        if self.summary is None:
+        if summary_UD is None:
             return Features(x_UND, mask_UN, masked_mean(x_UND, mask_UN))
+        if self.pairs:
+            return Features(x_UND, mask_UN, summary_UD)
         return Features(x_UND[:, 1:], features.mask_BN, x_UND[:, 0])
 
 

@@ -134,8 +134,8 @@ class TrainingObjective:
         stores = {name: FieldStore(name, p, head.columns[name], 0) for name, p in preprocessors.items()}
         part = Part.of(head, stores, self.task)
         batch = next(iter(part.loader(batch_size=len(head), shuffle=False, seed=0)))
-        model.eval()
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.eval().requires_grad_(False)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(batch)
         return float(counter.get_total_flops()) / len(batch) / 1e9
 

@@ -22,8 +22,8 @@ def run(fusion, items):
 def naive(block, x, mask):
     """The docstring's equation, one pair at a time."""
     n = block.norm(x)
-    half = block.message.out_features // 2
-    messages = torch.zeros(*x.shape[:2], 2 * half)
+    units = block.message.out_features
+    messages = torch.zeros(*x.shape[:2], 2 * units)
     for row in range(x.shape[0]):
         for i in range(x.shape[1]):
             sent = []
@@ -35,7 +35,7 @@ def naive(block, x, mask):
                     sent.append(block.message(torch.nn.functional.gelu(of_i + of_j + block.square(square))))
             if sent:
                 stacked = torch.stack(sent)
-                messages[row, i] = torch.cat([stacked[:, :half].amax(0), -stacked[:, half:].amin(0)])
+                messages[row, i] = torch.cat([stacked.amax(0), -stacked.amin(0)])
     middle = x + block.out(messages)
     return middle + block.feed(block.feed_norm(middle))
 
