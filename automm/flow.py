@@ -33,6 +33,7 @@ from automm.search.study import Event, Study
 from automm.search.trial import Trial
 from automm.settings import Settings
 from automm.tasks.task import Task
+from automm.training.device import device_name
 from automm.training.evaluate import scores
 from automm.training.objective import TrainingObjective, only
 from automm.types import Direction, Goal, Splits, Table
@@ -136,7 +137,7 @@ class Run:
     @cached_property
     def study(self) -> Study:
         """The ledger, open for writing; the first thing a run puts on disk."""
-        _ = self.task  # whatever is wrong with the data shows before the run leaves a trace
+        _ = self.task, device_name(self.settings.training)  # what is wrong shows before the run leaves a trace
         self.dir.create(self.settings.config)
         self._study = Study.open(self.dir.study)
         return self._study

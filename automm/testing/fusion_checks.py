@@ -118,7 +118,15 @@ def check_exports(under_test: Subject) -> None:
     """The same function in ONNX Runtime, at batches (one row too) and text lengths it was not exported at."""
     specs = next(s for s in samples.FIELDS.values() if under_test.factory.accepts(s) is None)
     torch.manual_seed(0)
-    fusion = under_test.build(specs, **under_test.smallest()).eval()
+    require_exports(under_test.build(specs, **under_test.smallest()).eval(), specs)
+
+
+def require_exports(fusion: Fusion, specs: Sequence[FeatureSpec]) -> None:
+    """`prepare` and `forward` of a built fusion as one graph: the same function in ONNX Runtime.
+
+    Raises:
+        ContractBroken: torch cannot export it, or an output differs.
+    """
     axes: dict[str, dict[int, str]] = {}
     for spec in specs:
         per_token = {0: "batch"} | ({1: f"{spec.field}_tokens"} if spec.modality == "text" else {})

@@ -25,9 +25,9 @@ def same(left, right):
 
 
 def test_learns_what_one_modality_alone_cannot_know(bench, candidate):
-    result, model, reports = bench.fit(candidate(lr=2e-2), stop=25)
+    result, model, reports = bench.fit(candidate(lr=3e-2), stop=40)
     assert result.values["accuracy"] > 0.9
-    assert [epoch for epoch, _ in reports] == list(range(1, 26))
+    assert [epoch for epoch, _ in reports] == list(range(1, 41))
     assert result.finished
     assert result.values == bench.task.metrics(scores_of(bench, model, candidate()), bench.valid)
     assert not model.training

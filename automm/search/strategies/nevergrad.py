@@ -9,7 +9,7 @@ import nevergrad as ng
 import numpy as np
 
 from automm.errors import UnknownComponent, near_miss
-from automm.search.strategies.random import draw
+from automm.search.strategies.design import Spread
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
 from automm.space import Candidate, OneOf, Param, Space
@@ -32,9 +32,9 @@ OPTIMIZERS = (
 class Nevergrad(Strategy):
     """An evolution by nevergrad that also learns from what it didn't propose.
 
-    The first `explore` candidates are independent draws, so that an evolution that starts at the defaults isn't caught
-    beside a bad one; it then goes on from the best of all. Choices are deterministic (as shipped they are drawn anew at
-    every look, and a quarter of the proposals repeat), ordered ones move to neighbours.
+    The first `explore` candidates are spread out, so that an evolution that starts at the defaults isn't caught beside
+    a bad one; it then goes on from the best of all. Choices are deterministic (as shipped they are drawn anew at every
+    look, and a quarter of the proposals repeat), ordered ones move to neighbours.
 
     A loss that is told again with another value (see `Strategy.tell`) makes the optimizer be built anew from all that
     is known, which is what nevergrad offers for taking something back.
@@ -44,7 +44,7 @@ class Nevergrad(Strategy):
         seed: of every draw.
         budget: how many candidates will be asked for.
         optimizer: by nevergrad's name; one of those that automm vouches for.
-        explore: independent draws before it starts.
+        explore: candidates that are spread out before it starts.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Nevergrad(Strategy):
             )
         self._name = optimizer
         self._explore = explore
-        self._rng = np.random.default_rng(seed)
+        self._spread = Spread(space, max(explore, 1), np.random.default_rng(seed))
         self._params = dict(addresses(space))
         self._tree = ng.p.Dict(**{address: _parameter(param) for address, param in self._params.items()})
         self._tree.random_state = np.random.RandomState(seed)
@@ -75,7 +75,7 @@ class Nevergrad(Strategy):
     def ask(self) -> Candidate:
         """The next candidate."""
         if len(self._losses) < self._explore or not self._params:
-            return draw(self.space, self._rng)
+            return self._spread.draw()
         if self._optimizer is None:
             self._rebuild()
         with warnings.catch_warnings():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from automm.search.strategies.design import Spread
 from automm.search.strategies.nevergrad import Nevergrad
 from automm.search.strategies.strategy import Strategy
 from automm.search.strategies.surrogate import Surrogate
@@ -11,7 +14,14 @@ from automm.space import Candidate, Space
 class Portfolio(Strategy):
     """An evolution finds its way around good defaults, a model finds what is far from them: each learns from both.
 
-    The first `explore` candidates are independent draws; then a `Surrogate` and a `Nevergrad` propose in turn.
+    The first `explore` candidates are spread out; then a `Surrogate` and a `Nevergrad` propose in turn.
+
+    Args:
+        space: what to search.
+        seed: of every draw.
+        budget: how many candidates will be asked for.
+        optimizer: of the evolution, by nevergrad's name; one of those that automm vouches for.
+        explore: candidates that are spread out before the two start; the defaults are the first.
     """
 
     def __init__(
@@ -24,16 +34,20 @@ class Portfolio(Strategy):
         explore: int = 5,
     ) -> None:
         super().__init__(space, seed, budget)
-        self._turn = 0
+        self._spread = Spread(space, max(explore, 1), np.random.default_rng(seed))
+        self._explore = explore
+        self._asked = 0
         self._members: tuple[Strategy, ...] = (
-            Nevergrad(space, seed, budget, optimizer=optimizer, explore=explore),
-            Surrogate(space, seed + 1, budget, explore=explore),
+            Nevergrad(space, seed, budget, optimizer=optimizer, explore=0),
+            Surrogate(space, seed + 1, budget, explore=0),
         )
 
     def ask(self) -> Candidate:
         """Whoever's turn it is proposes."""
-        self._turn += 1
-        return self._members[self._turn % len(self._members)].ask()
+        self._asked += 1
+        if self._asked < self._explore:  # the defaults are the first candidate
+            return self._spread.draw()
+        return self._members[self._asked % len(self._members)].ask()
 
     def tell(self, candidate: Candidate, loss: float) -> None:
         """Everybody learns."""

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from automm.search.strategies.design import Spread
 from automm.search.strategies.random import draw
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
@@ -31,12 +32,19 @@ class Surrogate(Strategy):
     A candidate is embedded so that inactive parameters stand at a neutral point (after Swersky et al., "Raiders of the
     Lost Architecture", 2013); losses enter by rank, so that a failure, or a loss ten times the others', does not bend
     the rest. Expected improvement over the model's own best (Jones et al., 1998), which noise cannot flatter.
+
+    Args:
+        space: what to search.
+        seed: of every draw.
+        budget: how many candidates will be asked for.
+        explore: candidates that are spread out before the model proposes.
     """
 
     def __init__(self, space: Space, seed: int, budget: int, *, explore: int = 5) -> None:
         super().__init__(space, seed, budget)
         self._explore = max(explore, 2)
         self._rng = np.random.default_rng(seed)
+        self._spread = Spread(space, self._explore, self._rng)
         self._embedding = _Embedding(space)
         self._known: dict[str, tuple[Candidate, float]] = {}
 
@@ -47,7 +55,7 @@ class Surrogate(Strategy):
     def ask(self) -> Candidate:
         """The most promising of a few hundred candidates: draws, and variations of the best."""
         if len(self._known) < self._explore or not self._embedding.width:
-            return draw(self.space, self._rng)
+            return self._spread.draw()
         ranked = [candidate for candidate, _ in sorted(self._known.values(), key=lambda known: known[1])]
         pool = [draw(self.space, self._rng) for _ in range(_DRAWN)]
         pool += [self._vary(parent) for parent in ranked[:_PARENTS] for _ in range(_NEAR)]

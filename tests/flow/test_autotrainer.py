@@ -1,0 +1,101 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from automm import AutoTrainer
+from automm.errors import ConfigError, DataError, OutOfRange
+
+SMALL = (
+    "data.train_images=20",
+    "data.valid_images=6",
+    "data.test_images=6",
+    "search.min_epochs=1",
+    "search.max_epochs=1",
+    "training.epochs=1",
+    "baselines.unimodal_epochs=1",
+)
+SPACE = {"fusion.name": ["concat", "gated"], "training.batch_size": 200}
+
+
+@pytest.fixture
+def trainer(tmp_path, finished):
+    """On the data that the finished run generated, or a few rows more of it."""
+    more = [*SMALL, f"cache_dir={finished.run_dir.parent / 'cache'}"]
+    with AutoTrainer(
+        "sort_of_clevr", search_space=SPACE, max_trials=2, run_dir=tmp_path / "run", overrides=more
+    ) as made:
+        yield made
+
+
+def test_the_search_gives_a_configuration_of_the_space(trainer):
+    best = trainer.hyperopt()
+    assert best["fusion.name"] in ("concat", "gated")
+    assert best["training.batch_size"] == 200
+    trainer.settings.space.check(best)
+
+
+def test_loss_is_minimised(trainer):
+    trainer.hyperopt(objective="loss")
+    values = trainer.finish().values
+    assert values["goal"] == {"metric": "loss", "direction": "minimize"}
+    rows = trainer._stages.searched.trials
+    assert values["best"]["trial"] == min(rows, key=lambda t: t.values["loss"]).number
+
+
+def test_a_function_of_targets_and_predictions_drives_the_search(trainer):
+    def share_of_yes(targets, predictions):
+        assert len(targets) == len(predictions) == 120
+        return np.mean([p == "yes" for p in predictions])
+
+    trainer.hyperopt(objective=share_of_yes, direction="maximize")
+    trials = trainer._stages.searched.trials
+    assert trainer._stages.best.values["share_of_yes"] == max(t.values["share_of_yes"] for t in trials)
+
+
+def test_a_function_needs_a_direction(trainer):
+    with pytest.raises(ConfigError, match="needs a direction"):
+        trainer.hyperopt(objective=lambda targets, predictions: 0.0)
+
+
+def test_a_given_configuration_is_trained_and_served(trainer, tmp_path):
+    config = trainer.settings.space.defaults() | {"training.lr": 0.0005}
+    trainer.fit(config)
+    assert trainer._stages.best.candidate == config
+    assert 0 <= trainer.evaluate("valid")["accuracy"] <= 1
+    assert 0 <= trainer.evaluate()["accuracy"] <= 1
+    Image.new("RGB", (75, 75), "white").save(tmp_path / "scene.png")
+    answers = trainer.predict([{"image": tmp_path / "scene.png", "question": "Is the red object on the left?"}])
+    assert answers[0] in trainer._stages.task.labels
+
+
+def test_the_report_finishes_the_run(trainer):
+    assert trainer.report().read_text().startswith("<!")
+    assert json.loads((trainer.run_dir / "result.json").read_text())["schema"] == 1
+
+
+def test_task_and_target_are_inferred_with_a_reason(tmp_path, caplog):
+    (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"word {i} of many,{i % 2}\n" for i in range(40)))
+    with caplog.at_level(logging.INFO, logger="automm"):
+        made = AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run")
+    assert made.settings.task.name == "classification"
+    assert made.settings.data.options["target"] == "label"
+    assert "by its name" in caplog.text
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(DataError, match="sort_of_clevr"):
+        AutoTrainer("sort_of_clever")
+
+
+def test_a_value_outside_the_space_is_refused_before_any_work(tmp_path):
+    with pytest.raises(OutOfRange, match=r"training\.lr"):
+        AutoTrainer("sort_of_clevr", search_space={"training.lr": 7.0}, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_split_of_that_name(trainer):
+    with pytest.raises(ConfigError, match="valid"):
+        trainer.evaluate("vaild")
