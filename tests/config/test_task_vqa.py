@@ -1,0 +1,24 @@
+from pathlib import Path
+
+from automm.config import compose, to_settings
+from automm.space import OneOf
+
+
+def params(*overrides):
+    return dict(to_settings(compose(["+task=vqa", *overrides]), Path.cwd()).space.paths())
+
+
+def test_the_task_brings_ranges_for_training_from_scratch():
+    """Without them a trial may ask for batches of a dozen questions, and take an hour."""
+    found = params()
+    assert found["training.batch_size"].choices == (320, 640, 1280)
+    assert found["training.lr"].low >= 1e-4
+    assert found["fusion.options.film.context"].choices == ("pairs",)
+
+
+def test_the_declared_ranges_are_a_word_away():
+    assert not isinstance(params("space=declared")["training.batch_size"], OneOf)
+
+
+def test_a_narrowed_range_may_be_pinned_outside_it():
+    assert params("training.batch_size=200")["training.batch_size"].choices == (200,)
