@@ -6,9 +6,10 @@ and many. See Li et al., "A System for Massively Parallel Hyperparameter Tuning"
 
 Three things are ours, because a network may sit on a plateau at first and the best kind of it longest:
 
-- A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on;
-  others of the same family (the same value of the space's widest choice) where there are any.
-- To know that, each family that has `eta` trials sends the best of them to the last rung: its pioneer.
+- A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on:
+  others of the same family (the same value of the space's widest choice) and, while none of them has gone on, those of
+  the family that gained most, for a family may be better than it looks until it has been tried.
+- It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer.
 - A trial that finished (closed form, early stopping) counts at every further rung with the loss it has, but takes no
   place among those to be promoted: it has no plateau to come out of, the others may.
 
@@ -17,7 +18,7 @@ The incumbent is chosen by measured losses at one rung alone.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from statistics import median
 
@@ -75,7 +76,10 @@ class Halving:
         """(trial, rung it leaves) of the best trial in the top 1/eta of its rung or a pioneer, highest rung first."""
         for rung in reversed(range(self.top)):
             ranked = self._climbers(rung)
-            for trial in ranked[: len(ranked) // self.eta] + self._pioneers(rung, ranked):
+            places, taken = len(ranked) // self.eta, len(self._promoted[rung])
+            pioneers = self._pioneers(rung, ranked) if taken < places else []
+            going_up = pioneers + ranked[:places] if taken % 2 else ranked[:places] + pioneers
+            for trial in going_up:
                 if self._may_leave(trial, rung):
                     return trial, rung
         return None
@@ -108,7 +112,7 @@ class Halving:
         """What each measured, living trial's loss would be at the last rung.
 
         The loss at its highest rung r plus, for every step from r to the last, the median change of those that made the
-        step: of its own family if any did, else of all (0 while nobody has).
+        step: of its own family if any did, else of the family that gained most (0 while nobody has).
         """
         alive = sorted({t for entries in self._losses for t in entries} - self._failed)
         return {t: self._expected(t, self._highest(t)) for t in alive}
@@ -120,8 +124,10 @@ class Halving:
     def _gain(self, rung: int, family: str) -> float:
         below, above = self._losses[rung], self._losses[rung + 1]
         made = [t for t in above if t in below and self._unfinished(t, rung) and t not in self._failed]
-        steps = [above[t] - below[t] for t in made if self._family[t] == family] or [above[t] - below[t] for t in made]
-        return median(steps) if steps else 0.0
+        steps: dict[str, list[float]] = defaultdict(list)
+        for trial in made:
+            steps[self._family[trial]].append(above[trial] - below[trial])
+        return median(steps[family]) if family in steps else min(map(median, steps.values()), default=0.0)
 
     def _climbers(self, rung: int) -> list[int]:
         """Trials measured at a rung that had not finished by then, the most promising first."""
@@ -129,13 +135,11 @@ class Halving:
         return sorted(measured, key=lambda t: (self._expected(t, rung), t))
 
     def _pioneers(self, rung: int, ranked: list[int]) -> list[int]:
-        """The best of each family that has sent nobody on from this rung, once it has `eta` trials at the first."""
-        members = Counter(self._family[t] for t in self._climbers(0))
+        """The best of each family that has sent nobody on from this rung; nobody where there is but one family."""
+        families = {self._family[t] for t in self._climbers(0)}
         sent = {self._family[t] for t in self._promoted[rung]}
         best = {self._family[t]: t for t in reversed(ranked)}
-        return [
-            t for family, t in best.items() if members[family] >= self.eta and family not in sent and len(members) > 1
-        ]
+        return [t for family, t in best.items() if len(families) > 1 and family not in sent]
 
     def _unfinished(self, trial: int, rung: int) -> bool:
         return self._done_at.get(trial, self.top + 1) > rung

@@ -118,20 +118,23 @@ def test_a_pruned_loss_is_extrapolated():
     assert (found[0], found[3]) == (0.2, 0.4), "measured at the top, or finished: as they are"
 
 
-def test_each_family_sends_a_pioneer_and_is_judged_by_it():
+def test_every_second_place_is_a_pioneers_and_its_family_is_judged_by_it():
     h = halving([0.5, 0.51, 0.7, 0.72], rungs=(1, 2), eta=2, families="aabb")
     assert h.promotable() == (0, 0)
     climb(h, 0, 1, 0.48, family="a")
-    assert h.promotable() == (1, 0), "the top half of four"
-    climb(h, 1, 1, 0.49, family="a")
+    assert h.estimates()[2] == pytest.approx(0.7 - 0.02), "nobody of b was tried: what the best family gains"
     assert h.promotable() == (2, 0), "the best of a family that nobody has seen beyond its plateau"
     climb(h, 2, 1, 0.1, family="b")
-    assert h.estimates()[3] == pytest.approx(0.72 - 0.6), "b is judged by what b gains"
-    assert h.promotable() == (3, 0), "so that it now belongs to the top half"
+    assert h.estimates()[1] == pytest.approx(0.51 - 0.02), "a is judged by what a gains"
+    assert h.estimates()[3] == pytest.approx(0.72 - 0.6), "and b by what b gains"
+    assert h.promotable() == (3, 0), "it belongs to the top half now"
 
 
-def test_a_family_of_one_sends_nobody_yet():
-    assert halving([0.5, 0.7], rungs=(1, 2), eta=2, families="ab").promotable() == (0, 0)
-    h = halving([0.5, 0.7], rungs=(1, 2), eta=2, families="ab")
-    climb(h, 0, 1, 0.5, family="a")
+def test_pioneers_take_places_and_make_none():
+    h = halving([0.1, 0.2, 0.3, 0.4], rungs=(1, 2), eta=4, families="abcd")
+    climb(h, 0, 1, 0.1, family="a")
     assert h.promotable() is None
+
+
+def test_one_family_sends_no_pioneer():
+    assert halving([0.5, 0.7], eta=3, families="aa").promotable() is None

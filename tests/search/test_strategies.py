@@ -6,6 +6,7 @@ from curves import SPACE
 
 from automm.errors import UnknownComponent
 from automm.registry import get, names
+from automm.search.strategies.design import Spread
 from automm.search.strategies.nevergrad import OPTIMIZERS, Nevergrad
 from automm.search.strategies.random import Random, draw
 from automm.search.strategies.strategy import key_of
@@ -136,6 +137,15 @@ def test_units(param):
 def test_the_widest_choice_is_the_family():
     assert widest_choice(SPACE) == "fusion"
     assert widest_choice(Space({"x": Float(0.0, 1.0), "one": OneOf((1,)), "o": OneOf((1, 2), ordered=True)})) is None
+
+
+def test_a_spread_misses_nothing():
+    for seed in range(20):
+        spread = Spread(SPACE, 4, np.random.default_rng(seed))
+        found = [spread.draw() for _ in range(8)]
+        for four in (found[:4], found[4:]):
+            assert {c["fusion"] for c in four} == {"concat", "film", "relation"}
+            assert {c["batch"] for c in four} == {16, 32, 64, 128}
 
 
 def test_random_covers_the_space():

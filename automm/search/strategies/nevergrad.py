@@ -9,7 +9,7 @@ import nevergrad as ng
 import numpy as np
 
 from automm.errors import UnknownComponent, near_miss
-from automm.search.strategies.design import Spread
+from automm.search.strategies.design import Spread, first
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
 from automm.space import Candidate, OneOf, Param, Space
@@ -44,7 +44,7 @@ class Nevergrad(Strategy):
         seed: of every draw.
         budget: how many candidates will be asked for.
         optimizer: by nevergrad's name; one of those that automm vouches for.
-        explore: candidates that are spread out before it starts.
+        explore: candidates that are spread out before it starts, the defaults among them; at most 2/3 of the budget.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Nevergrad(Strategy):
         budget: int,
         *,
         optimizer: str = "DiscreteLenglerOnePlusOne",
-        explore: int = 5,
+        explore: int = 8,
     ) -> None:
         super().__init__(space, seed, budget)
         if optimizer not in OPTIMIZERS:
@@ -62,8 +62,8 @@ class Nevergrad(Strategy):
                 f"no nevergrad optimizer {optimizer!r} that automm vouches for. {near_miss(optimizer, OPTIMIZERS)}"
             )
         self._name = optimizer
-        self._explore = explore
-        self._spread = Spread(space, max(explore, 1), np.random.default_rng(seed))
+        self._explore = first(explore, budget)
+        self._spread = Spread(space, self._explore, np.random.default_rng(seed))
         self._params = dict(addresses(space))
         self._tree = ng.p.Dict(**{address: _parameter(param) for address, param in self._params.items()})
         self._tree.random_state = np.random.RandomState(seed)

@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from automm.search.strategies.design import Spread
+from automm.search.strategies.design import Spread, first
 from automm.search.strategies.random import draw
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
@@ -21,7 +21,7 @@ from automm.types import Scalar
 _DRAWN, _PARENTS, _NEAR = 100, 5, 25  # the pool: independent draws, and so many variations of each of the best
 _STEPS = (0.05, 0.15, 0.3)  # how far a variation moves a number, on its unit scale
 _SCALES = (0.05, 0.15, 0.5, 1.5)  # squared length scales tried
-_NOISES = (0.01, 0.1, 0.4)  # noise variances tried, relative to the signal's
+_NOISES = (0.001, 0.01)  # noise variances tried, relative to the signal's
 _OTHER_CHOICE = 0.6  # distance of two choices is sqrt(2) times this
 _ACTIVE = 0.2  # distance of an active parameter from an inactive one, at the middle of its range
 
@@ -37,12 +37,12 @@ class Surrogate(Strategy):
         space: what to search.
         seed: of every draw.
         budget: how many candidates will be asked for.
-        explore: candidates that are spread out before the model proposes.
+        explore: candidates that are spread out before the model proposes; at most 2/3 of the budget.
     """
 
-    def __init__(self, space: Space, seed: int, budget: int, *, explore: int = 5) -> None:
+    def __init__(self, space: Space, seed: int, budget: int, *, explore: int = 8) -> None:
         super().__init__(space, seed, budget)
-        self._explore = max(explore, 2)
+        self._explore = max(first(explore, budget), 2)
         self._rng = np.random.default_rng(seed)
         self._spread = Spread(space, self._explore, self._rng)
         self._embedding = _Embedding(space)
