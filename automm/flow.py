@@ -174,7 +174,7 @@ class Run:
     @cached_property
     def refits(self) -> Refits:
         """Trains to the end."""
-        return Refits(self.settings, self.dir, self.splits, self.task, self.objective, self.progress)
+        return Refits(self.settings, self.dir, self.splits, self.task, self.objective, self._epoch)
 
     @cached_property
     def trained(self) -> Trained:
@@ -313,6 +313,13 @@ class Run:
     def _event(self, event: Event) -> None:
         self.progress.on_event(event)
         self.dir.log(event.kind, trial=event.trial, **dict(event.data))
+        if event.kind in ("report", "tell"):
+            self.dir.spend(self.seconds)  # a kill may come at any time, and the time was spent all the same
+
+    def _epoch(self, name: str, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        self.progress.epoch(name, epoch, epochs, values)
+        self.dir.log("epoch", model=name, epoch=epoch, values=dict(values))
+        self.dir.spend(self.seconds)
 
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:
         paths = {"report": self.dir.path / REPORT, "result": self.dir.result}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from automm.export.checkpoint import Trained, load_model, save_model
-from automm.report.console import Progress
 from automm.run_dir import RunDir
 from automm.search.trial import Trial
 from automm.settings import Settings
@@ -21,6 +20,7 @@ from automm.training.checkpoint import epochs_in
 from automm.training.objective import Fitted, TrainingObjective
 from automm.types import Splits, Table
 
+OnEpoch = Callable[[str, int, int, Mapping[str, float]], None]
 _PROOF_ROWS = 16  # raw validation rows an export is proved on
 
 
@@ -33,7 +33,7 @@ class Refits:
         splits: the data; the test split is not read.
         task: fitted on the training table.
         objective: the search's, whose trials are continued.
-        progress: is told of every epoch.
+        on_epoch: is told of every epoch: the model's name, epochs done, epochs in all, validation metrics.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Refits:
         splits: Splits,
         task: Task,
         objective: TrainingObjective,
-        progress: Progress,
+        on_epoch: OnEpoch,
     ) -> None:
         self.settings, self.dir, self.splits, self.task = settings, run_dir, splits, task
-        self.objective, self.progress = objective, progress
+        self.objective, self.on_epoch = objective, on_epoch
 
     def continued(self, name: str, trial: Trial) -> Trained:
         """A trial of the search, taken on from its last checkpoint to `training.epochs`."""
@@ -117,12 +117,8 @@ class Refits:
             stop=max(epochs, done or 0),
             resume=state if done else None,
             save_to=state,
-            report=lambda epoch, values: self._report(name, epoch, epochs, values),
+            report=lambda epoch, values: self.on_epoch(name, epoch, epochs, values),
         )
-
-    def _report(self, name: str, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-        self.progress.epoch(name, epoch, epochs, values)
-        self.dir.log("epoch", model=name, epoch=epoch, values=dict(values))
 
 
 def alone(defaults: Candidate, modalities: set[str]) -> Candidate:

@@ -150,6 +150,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_numbers(finished, tmp_path, ma
     assert not (tmp_path / "run" / "result.json").exists()
     again = run(settings_in(tmp_path))
     assert without_times(stored(again.run_dir)) == without_times(stored(finished.run_dir))
+    seconds = stored(again.run_dir)["seconds"]
+    assert seconds["total"] >= seconds["search"] + seconds["refit"] + seconds["baselines"]
 
 
 def test_bad_data_leaves_no_run_behind(tmp_path):
