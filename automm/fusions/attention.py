@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automm.errors import OutOfRange
+from automm.extremes import amax
 
 _SHARPNESS = 8.0  # of a softmax over cosines, at the start
 
@@ -137,4 +138,4 @@ def masked_mean(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
 
 def masked_max(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
     """The maximum over valid tokens, [B, D]."""
-    return x_BND.masked_fill(~mask_BN[..., None], -math.inf).amax(1)
+    return amax(x_BND.masked_fill(~mask_BN[..., None], -math.inf), 1)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automm.extremes import amax
 from automm.fusions.attention import FeedForward
 
 _NEVER = 1e4  # subtracted from a message that must not win a maximum; finite, so that no gradient is NaN
@@ -50,5 +51,5 @@ class PairBlock(nn.Module):
         other_NN = ~torch.eye(n_BND.shape[1], dtype=torch.bool, device=n_BND.device)
         sends_BNN = mask_BN[:, None, :] & other_NN
         never_BNN1 = (~sends_BNN).to(n_BND.dtype)[..., None] * _NEVER
-        found_BNP = torch.cat([(pair_BNNG - never_BNN1).amax(2), -(pair_BNNG + never_BNN1).amin(2)], dim=-1)
+        found_BNP = torch.cat([amax(pair_BNNG - never_BNN1, 2), amax(-pair_BNNG - never_BNN1, 2)], dim=-1)
         return found_BNP * sends_BNN.any(2)[..., None].to(found_BNP.dtype)

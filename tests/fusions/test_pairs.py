@@ -49,6 +49,17 @@ def test_messages_are_those_of_the_equation():
         torch.testing.assert_close(block(x, mask), naive(block, x, mask), atol=1e-5, rtol=1e-4)
 
 
+def test_gradients_are_those_of_the_equation():
+    torch.manual_seed(0)
+    block = PairBlock(8, units=6, differences=3)
+    x = torch.randn(3, 5, 8, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    wanted = [x, *block.parameters()]
+    ours, theirs = (torch.autograd.grad(y.sin().sum(), wanted) for y in (block(x, mask), naive(block, x, mask)))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-3)
+
+
 def test_one_layer_can_learn_the_shape_of_the_nearest():
     """Distances to the nearest of either kind are two maxima: no depth is needed."""
     torch.manual_seed(0)
