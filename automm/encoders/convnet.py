@@ -6,6 +6,7 @@ or learned slots, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from automm.encoders.attention import AttentionBlock
 from automm.encoders.encoder import Encoder
 from automm.errors import ConfigError
+from automm.extremes import amax
 from automm.runtime.images import ImagePreprocess, image_size
 from automm.runtime.preprocess import Preprocess
 from automm.space import OneOf, Space
@@ -26,6 +28,7 @@ from automm.types import Features, FeatureSpec, FieldSpec, Modality
 NATIVE_LIMIT = 224  # the longer side of images taken at their own size
 _SEEN = 256  # images whose size and colours are looked at
 _MIDDLE, _RANGE = (128.0, 128.0, 128.0), (64.0, 64.0, 64.0)  # of channels that were not measured
+_PIXEL_GAIN = 2.0  # an average over a cell varies about half as much as a pixel
 _GRID = 10  # the longer side of the token grid that an automatic depth aims at
 
 
@@ -42,10 +45,10 @@ class ConvNet(Encoder):
         channels: of the first convolution; each further one has twice as many, up to `width`.
         depth: the number of convolutions, each of stride 2; None takes as many as bring the grid to at most 10 x 10.
         coordinates: give the first convolution x and y as two more channels (Liu et al. 2018, arXiv:1807.03247).
-        hypercolumns: a token also holds the averages, over its part of the image, of the pixels and of every layer
-            before the last (Hariharan et al. 2015, arXiv:1411.5752): colours stay linear in it, so that a word finds
-            them in one epoch instead of four.
-        positions: add a learned position to every token.
+        hypercolumns: a token also holds the averages, over its cell of the image, of the pixels and of every layer
+            before the last (Hariharan et al. 2015, arXiv:1411.5752), each layer with the same weight at the start:
+            colours stay linear in it and are not outweighed, so that a word finds them epochs sooner.
+        positions: add a learned position to every token; it starts as a linear map of x and y.
         slots: distil the grid into so many learned queries by cross-attention (Lee et al. 2019, arXiv:1810.00825);
             0 keeps the grid.
         context_layers: transformer layers over the tokens, run once an image however many rows share it.
@@ -108,14 +111,17 @@ class ConvNet(Encoder):
         # channels last: a third less time for a step on a CPU
         self.convolutions = nn.Sequential(*(ConvStage(*pair) for pair in pairwise(widths)))
         self.convolutions.to(memory_format=torch.channels_last)
+        grids = [grid]
         for _ in range(depth):
-            grid = tuple((n + 1) // 2 for n in grid)
-        tokens = grid[0] * grid[1]
-        self.hypercolumns = hypercolumns
-        columns = sum(widths) if hypercolumns else widths[-1]
-        self.columns_norm = nn.LayerNorm(columns) if hypercolumns else nn.Identity()
+            grids.append(tuple((n + 1) // 2 for n in grids[-1]))
+        tokens = grids[-1][0] * grids[-1][1]
+        self.cells = nn.ModuleList(Cells(*sizes, *grids[-1]) for sizes in grids[:-1]) if hypercolumns else None
+        columns = sum((3, *widths[1:])) if hypercolumns else widths[-1]
+        self.column_norms = nn.ModuleList(nn.LayerNorm(n) for n in widths[1:]) if hypercolumns else None
         self.project = nn.Linear(columns, width)
-        self.positions = nn.Parameter(torch.randn(tokens, width) * 0.02) if positions else None
+        if hypercolumns:
+            start_even(self.project, (3, *widths[1:]))
+        self.positions = nn.Parameter(starting_positions((grids[-1][0], grids[-1][1]), width)) if positions else None
         self.grid_norm = nn.LayerNorm(width) if slots else nn.Identity()
         self.slots = nn.Parameter(torch.randn(slots, width)) if slots else None
         self.distil = AttentionBlock(width, heads=heads, dropout=dropout) if slots else None
@@ -130,7 +136,7 @@ class ConvNet(Encoder):
         if self.coordinates is not None:
             x_UCHW = torch.cat([x_UCHW, self.coordinates.expand(x_UCHW.shape[0], -1, -1, -1)], dim=1)
         x_UCHW = x_UCHW.contiguous(memory_format=torch.channels_last)
-        x_UND = self.project(self.columns_norm(self._grid(x_UCHW).flatten(2).transpose(1, 2)))
+        x_UND = self.project(self._grid(x_UCHW).flatten(1, 2))
         if self.positions is not None:
             x_UND = x_UND + self.positions
         if self.slots is not None and self.distil is not None:
@@ -139,19 +145,25 @@ class ConvNet(Encoder):
             x_UND = block(x_UND)
         x_UND = self.norm(x_UND)
         mask_UN = torch.ones_like(x_UND[..., 0], dtype=torch.bool)
-        return Features(x_UND, mask_UN, self.pool(torch.cat([x_UND.mean(1), x_UND.amax(1)], dim=-1)))
+        return Features(x_UND, mask_UN, self.pool(torch.cat([x_UND.mean(1), amax(x_UND, 1)], dim=-1)))
 
     def _grid(self, x_UCHW: Tensor) -> Tensor:
-        """The last layer's maps, with averages of those before it where tokens are hypercolumns."""
-        if not self.hypercolumns:
+        """The last layer's maps, after averages of the pixels and the layers before it where tokens are hypercolumns.
+
+        Returns:
+            [U, h, w, channels]
+        """
+        if self.cells is None or self.column_norms is None:
             grid_UCHW: Tensor = self.convolutions(x_UCHW)
-            return grid_UCHW
-        columns_UCHW = x_UCHW
-        for stage in self.convolutions:
+            return grid_UCHW.permute(0, 2, 3, 1)
+        columns = []
+        for cells, stage in zip(self.cells, self.convolutions, strict=True):
+            columns.append(cells(x_UCHW))
             x_UCHW = stage(x_UCHW)
-            pooled_UCHW = F.avg_pool2d(columns_UCHW, 3, stride=2, padding=1, count_include_pad=False)
-            columns_UCHW = torch.cat([pooled_UCHW, x_UCHW], dim=1)
-        return columns_UCHW
+        pixels_UhwC = columns[0][..., :3]  # without coordinates, which a cell has in common with that of every image
+        layers = [*columns[1:], x_UCHW.permute(0, 2, 3, 1)]
+        normed = [norm(layer) for norm, layer in zip(self.column_norms, layers, strict=True)]
+        return torch.cat([pixels_UhwC, *normed], dim=-1)
 
     def layers(self) -> Sequence[nn.Module]:
         """The convolutions, then the context layers."""
@@ -167,6 +179,51 @@ class ConvStage(nn.Sequential):
             nn.GroupNorm(max(1, out // 8), out),
             nn.ReLU(inplace=True),
         )
+
+
+class Cells(nn.Module):
+    """Averages over the cells of an h x w grid: [U, C, H, W] -> [U, h, w, C].
+
+    As adaptive average pooling, written as two products with constant matrices: where channels come last that takes a
+    fifth of the time on a CPU, and it exports for any grid.
+    """
+
+    def __init__(self, height: int, width: int, h: int, w: int) -> None:
+        super().__init__()
+        self.rows_hH: Tensor
+        self.columns_wW: Tensor
+        self.register_buffer("rows_hH", cell_weights(height, h), persistent=False)
+        self.register_buffer("columns_wW", cell_weights(width, w), persistent=False)
+
+    def forward(self, x_UCHW: Tensor) -> Tensor:
+        """[U, C, H, W] -> [U, h, w, C]."""
+        rows_UhP = self.rows_hH @ x_UCHW.permute(0, 2, 3, 1).flatten(2)
+        rows_UhWC = rows_UhP.unflatten(2, (x_UCHW.shape[3], x_UCHW.shape[1]))
+        cells_UhwC: Tensor = self.columns_wW @ rows_UhWC
+        return cells_UhwC
+
+
+def start_even(project: nn.Linear, groups: Sequence[int]) -> None:
+    """Initialise a linear layer so that each group of its inputs gives its outputs the same variance.
+
+    The first group are averages of standardised pixels, the others have unit variance.
+    """
+    gains = [_PIXEL_GAIN, *[1.0] * (len(groups) - 1)]
+    with torch.no_grad():
+        for part, gain in zip(project.weight.split(list(groups), dim=1), gains, strict=True):
+            part.normal_(std=gain / math.sqrt(part.shape[1]))
+        project.bias.zero_()
+
+
+def starting_positions(grid: tuple[int, int], dim: int) -> Tensor:
+    """A random linear map of a grid's x and y to `dim` numbers of about unit variance, [height * width, dim]."""
+    places_N2 = coordinate_channels(*grid)[0].flatten(1).T
+    return places_N2 @ torch.randn(2, dim)
+
+
+def cell_weights(size: int, cells: int) -> Tensor:
+    """What adaptive average pooling of `size` values to `cells` weighs each with, [cells, size]."""
+    return F.adaptive_avg_pool1d(torch.eye(size)[None], cells)[0].T.contiguous()
 
 
 def native_size(values: Sequence[Any], limit: int = NATIVE_LIMIT) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import torch
 from cases import IMAGES, build, inputs
 from PIL import Image
 
-from automm.encoders.convnet import automatic_depth, coordinate_channels, native_size
+from automm.encoders.convnet import Cells, automatic_depth, coordinate_channels, native_size
 from automm.errors import ConfigError, OutOfRange
 
 
@@ -88,3 +88,22 @@ def test_bad_widths_are_refused():
         build("convnet", "image", width=30)
     with pytest.raises(OutOfRange, match="a multiple of 5"):
         build("convnet", "image", slots=2, heads=5)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((75, 75), (5, 5)), ((38, 40), (5, 7)), ((3, 9), (3, 2))])
+def test_cells_average_as_adaptive_pooling_does(size, grid):
+    maps = torch.randn(2, 6, *size)
+    found = Cells(*size, *grid)(maps.to(memory_format=torch.channels_last)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, torch.nn.functional.adaptive_avg_pool2d(maps, grid))
+
+
+def test_a_token_holds_the_mean_colour_of_its_cell():
+    encoder, preprocess = build("convnet", "image", values=[np.zeros((32, 32, 3), np.uint8)], depth=2, width=16)
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[8:12, 20:24] = (200, 100, 50)
+    pixels = inputs(preprocess, [image])["pixels"].float()
+    with torch.no_grad():
+        cells = encoder.cells[0](pixels)
+    assert cells.shape == (1, 8, 8, 3)
+    torch.testing.assert_close(cells[0, 2, 5], torch.tensor([200.0, 100.0, 50.0]))
+    assert not cells[0, 2, 4].any()

@@ -25,7 +25,7 @@ def same(left, right):
 
 
 def test_learns_what_one_modality_alone_cannot_know(bench, candidate):
-    result, model, reports = bench.fit(candidate(lr=3e-2), stop=40)
+    result, model, reports = bench.fit(candidate(lr=2e-2), stop=40)
     assert result.values["accuracy"] > 0.9
     assert [epoch for epoch, _ in reports] == list(range(1, 41))
     assert result.finished
