@@ -33,7 +33,7 @@ class Bottleneck(Fusion):
         dim: width of tokens and latents.
         latents: how many there are, K.
         layers: times that all fields are read.
-        context_layers: layers within a field, once per distinct item.
+        context_layers: layers within an image or a sound, once per distinct item.
         context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads; divides `dim`.
         positions: whether tokens get learned positions.

@@ -39,7 +39,7 @@ class CrossAttention(Fusion):
         specs: what the encoders return, one a field, two fields or more; one of them with tokens.
         dim: width of the tokens.
         layers: layers of reading, L.
-        context_layers: layers within a field before, once per distinct item.
+        context_layers: layers within an image or a sound before, once per distinct item.
         context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         readers: who asks: `all`, `others` or `summary`.
         heads: attention heads; divides `dim`.

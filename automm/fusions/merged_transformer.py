@@ -31,7 +31,7 @@ class MergedTransformer(Fusion):
         specs: what the encoders return, one a field; two tokens or more between them.
         dim: width of the tokens, and of the stream.
         layers: transformer layers over the merged sequence.
-        context_layers: layers within a field before merging, once per distinct item.
+        context_layers: layers within an image or a sound before merging, once per distinct item.
         context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads; divides `dim`.
         positions: whether tokens get learned positions.

@@ -24,6 +24,7 @@ CONTEXTS = ("attention", "pairs")
 CONTEXT = OneOf(CONTEXTS, default="attention")
 DROPOUT = Float(0.0, 0.5, default=0.0)
 
+_GRIDS = ("image", "audio")  # whose encoders may be convolutions: their tokens need not have seen each other
 _RAW = ("numeric", "categorical")  # magnitudes carry meaning there: not normalised
 _SPATIAL_FIRST = ("image", "audio", "text", "categorical", "numeric")
 
@@ -65,10 +66,10 @@ class VectorProjection(nn.Module):
 class TokenProjection(nn.Module):
     """A field's tokens and pooled vector at one width D, with learned positions, after `layers` within the field.
 
-    Those are transformer layers (`context="attention"`), or, between the tokens of an image or a sound, messages of
-    pairs (`"pairs"`). With `summary`, the pooled vector takes part in attention as one more token, so that it may
-    gather what it needs; without, the mean of the tokens stands for it. A field without tokens of its own has a single
-    token: it gets neither position nor context.
+    Those are transformer layers (`context="attention"`) or messages of pairs (`"pairs"`), between the tokens of an
+    image or a sound: a text's have seen each other in its encoder. With `summary`, the pooled vector takes part in
+    attention as one more token, so that it may gather what it needs; without, the mean of the tokens stands for it. A
+    field without tokens of its own has a single token: it gets neither position nor context.
 
     Raises:
         OutOfRange: `context` is neither of the two.
@@ -93,8 +94,8 @@ class TokenProjection(nn.Module):
         self.linear = nn.Linear(spec.width, dim)
         self.summary = VectorProjection(spec, dim) if summary else None
         self.position = nn.Parameter(torch.randn(spec.tokens, dim) * 0.02) if positions and spec.has_tokens else None
-        blocks = layers if spec.has_tokens else 0
-        self.pairs = context == "pairs" and spec.modality in ("image", "audio")
+        blocks = layers if spec.has_tokens and spec.modality in _GRIDS else 0
+        self.pairs = blocks > 0 and context == "pairs"
         self.blocks = nn.ModuleList(
             PairBlock(dim, dropout=dropout) if self.pairs else SelfBlock(dim, heads=heads, dropout=dropout)
             for _ in range(blocks)

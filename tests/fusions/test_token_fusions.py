@@ -261,3 +261,12 @@ def test_context_layers_let_tokens_of_one_field_see_each_other(make):
             fusion.prepare("image", x).tokens_BND[:, 0] for x in (items, items._replace(tokens_BND=tokens))
         )
         assert torch.allclose(first, second) != seen
+
+
+def test_a_text_gets_no_further_context():
+    """Its tokens have seen each other in its encoder; layers over them would cost more than those over an image."""
+    fusion = build(MergedTransformer, context_layers=2)
+    items = samples.features(TWO, 3)[samples.TEXT.field]
+    changed = items._replace(tokens_BND=torch.cat([items.tokens_BND[:, :-1], items.tokens_BND[:, -1:] + 1], 1))
+    first, second = (fusion.prepare(samples.TEXT.field, x).tokens_BND[:, 0] for x in (items, changed))
+    torch.testing.assert_close(first, second)
