@@ -6,8 +6,9 @@ from curves import SPACE
 
 from automm.errors import UnknownComponent
 from automm.registry import get, names
-from automm.search.strategies.design import Spread
+from automm.search.strategies.design import Spread, first
 from automm.search.strategies.nevergrad import OPTIMIZERS, Nevergrad
+from automm.search.strategies.portfolio import Portfolio
 from automm.search.strategies.random import Random, draw
 from automm.search.strategies.strategy import key_of
 from automm.search.strategies.tree import addresses, build, from_unit, tidy, to_unit, values_of, widest_choice
@@ -142,10 +143,24 @@ def test_the_widest_choice_is_the_family():
 def test_a_spread_misses_nothing():
     for seed in range(20):
         spread = Spread(SPACE, 4, np.random.default_rng(seed))
-        found = [spread.draw() for _ in range(8)]
+        found = [SPACE.defaults(), *(spread.draw() for _ in range(7))]  # what is measured first has had its turn
         for four in (found[:4], found[4:]):
             assert {c["fusion"] for c in four} == {"concat", "film", "relation"}
             assert {c["batch"] for c in four} == {16, 32, 64, 128}
+
+
+def test_every_family_is_seen_where_the_budget_lets_it():
+    many = Space({"fusion": OneOf(tuple("abcdefghij"), default="a"), "lr": Float(1e-4, 1e-1, log=True)})
+    for seed in range(5):
+        strategy = Portfolio(many, seed, 12)
+        asked = [many.defaults()]
+        for _ in range(9):
+            strategy.tell(asked[-1], 0.5)
+            asked.append(strategy.ask())
+        assert {c["fusion"] for c in asked} == set("abcdefghij")
+    assert first(8, 12, many) == 10
+    assert first(8, 9, many) == 6
+    assert first(0, 12, many) == 1
 
 
 def test_random_covers_the_space():

@@ -62,7 +62,7 @@ class Nevergrad(Strategy):
                 f"no nevergrad optimizer {optimizer!r} that automm vouches for. {near_miss(optimizer, OPTIMIZERS)}"
             )
         self._name = optimizer
-        self._explore = first(explore, budget)
+        self._explore = first(explore, budget, space)
         self._spread = Spread(space, self._explore, np.random.default_rng(seed))
         self._params = dict(addresses(space))
         self._tree = ng.p.Dict(**{address: _parameter(param) for address, param in self._params.items()})

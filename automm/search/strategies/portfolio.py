@@ -21,7 +21,8 @@ class Portfolio(Strategy):
         seed: of every draw.
         budget: how many candidates will be asked for.
         optimizer: of the evolution, by nevergrad's name; one of those that automm vouches for.
-        explore: candidates that are spread out first, the defaults among them; at most 2/3 of the budget.
+        explore: candidates that are spread out first, the defaults among them; at most 2/3 of the budget, but one for
+            every value of the widest choice where the budget is larger than that.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Portfolio(Strategy):
         explore: int = 8,
     ) -> None:
         super().__init__(space, seed, budget)
-        self._explore = first(explore, budget)
+        self._explore = first(explore, budget, space)
         self._spread = Spread(space, self._explore, np.random.default_rng(seed))
         self._asked = 0
         self._evolution = Nevergrad(space, seed, budget, optimizer=optimizer, explore=0)

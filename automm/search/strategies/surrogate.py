@@ -42,7 +42,7 @@ class Surrogate(Strategy):
 
     def __init__(self, space: Space, seed: int, budget: int, *, explore: int = 8) -> None:
         super().__init__(space, seed, budget)
-        self._explore = max(first(explore, budget), 2)
+        self._explore = max(first(explore, budget, space), 2)
         self._rng = np.random.default_rng(seed)
         self._spread = Spread(space, self._explore, self._rng)
         self._embedding = _Embedding(space)
