@@ -58,7 +58,7 @@ def result_of(
         "best": {
             "trial": best.number,
             "candidate": best.candidate,
-            "overrides": overrides(best.candidate),
+            "overrides": [*settings.overrides, *overrides(best.candidate)],
             "valid": dict(valid),
         },
         "test": dict(test),

@@ -58,5 +58,4 @@ class ReportData:
     gradients: Sequence[GradientRecord] = ()
     findings: Sequence[str] = ()  # the gradient monitor's sentences
     samples: Sequence[Sample] = ()
-    command: str = "automm"  # what the best overrides are appended to
     baseline_notes: Mapping[str, str] = field(default_factory=dict)  # what a baseline is, by name

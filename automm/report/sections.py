@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -252,7 +253,7 @@ def configuration(data: ReportData) -> Markup:
     if not candidate:
         nothing = element("p", "No trial was completed.", class_="soft")
         return section("configuration", "Best configuration", nothing)
-    command = " \\\n  ".join([data.command, *lines])
+    command = " \\\n  ".join(["python -m automm", *map(shlex.quote, lines)])
     valid = [[words(name), figure(value, name)] for name, value in (best.get("valid") or {}).items()]
     return section(
         "configuration",

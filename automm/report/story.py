@@ -24,7 +24,6 @@ def story(
     gradients: Path,
     table: Table,
     answers: Sequence[tuple[Any, float]],
-    command: str,
 ) -> ReportData:
     """What the page is made from.
 
@@ -35,7 +34,6 @@ def story(
         gradients: the gradient log of the winner's training (JSON).
         table: the rows that were answered.
         answers: the answer to each row, and its score.
-        command: what the winner's overrides are appended to.
     """
     log = json.loads(gradients.read_text(encoding="utf-8")) if gradients.exists() else {}
     return ReportData(
@@ -45,7 +43,6 @@ def story(
         gradients=[_gradient(norms) for norms in log.get("norms", [])],
         findings=[finding["sentence"] for finding in log.get("findings", [])],
         samples=_samples(table, answers, seed=int(result["seed"])),
-        command=command,
     )
 
 

@@ -68,7 +68,7 @@ def test_accuracy_is_that_of_the_stored_predictions(finished):
 
 def test_best_overrides_reproduce_the_candidate(finished):
     best = stored(finished.run_dir)["best"]
-    again = to_settings(compose([*SMALL, *best["overrides"]]), finished.run_dir.parent)
+    again = to_settings(compose(best["overrides"]), finished.run_dir.parent)
     assert again.space.defaults() == best["candidate"]
     assert again.space.cardinality() == 1
 

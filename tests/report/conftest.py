@@ -107,6 +107,5 @@ def story():
         gradients=gradients,
         findings=["The norm of the text branch fell below 1e-6 at epoch 4: <it stopped learning>."],
         samples=make_samples(),
-        command="automm +task=vqa",
         baseline_notes={"defaults": "what one gets without <searching>"},
     )
