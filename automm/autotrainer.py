@@ -188,12 +188,19 @@ class AutoTrainer:
             if dict(config) == self._run.best.candidate:
                 return
             raise ConfigError("a search has begun, and its best is another configuration. Next: a new AutoTrainer.")
-        self.settings.space.check(config)
         space = self.settings.space
+        named = {_encoded(path) for path in config}
+        unsaid = {path: value for path, value in space.defaults().items() if _encoded(path) not in {None, *named}}
+        space.check({**unsaid, **config})  # what was found on data without a modality says nothing about it
         for path, value in config.items():
             space = space.narrow(path, [value] if value is None else value)
         search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
         self.settings = replace(self.settings, space=space, search=search)
+
+
+def _encoded(path: str) -> str | None:
+    """The modality whose encoder a configuration path is about; None for a path of something else."""
+    return path.split(".")[1] if path.startswith("encoder.") else None
 
 
 def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:

@@ -32,6 +32,7 @@ from automm.search.loop import SearchResult, search
 from automm.search.study import Event, Study
 from automm.search.trial import Trial
 from automm.settings import Settings
+from automm.space import Space
 from automm.tasks.task import Task
 from automm.training.device import device_name
 from automm.training.evaluate import scores
@@ -125,6 +126,14 @@ class Run:
         return Goal(name, direction or natural)
 
     @cached_property
+    def space(self) -> Space:
+        """What is searched: the settings' space without the encoders of modalities that no input field has."""
+        present = {field.modality for field in self.splits.train.schema.inputs}
+        space = self.settings.space
+        absent = {path for path in space.params if path.startswith("encoder.") and path.split(".")[1] not in present}
+        return Space({path: param for path, param in space.params.items() if path not in absent})
+
+    @cached_property
     def progress(self) -> Progress:
         """What the console is told."""
         return Progress(self.goal, trials=self.settings.search.trials)
@@ -152,7 +161,7 @@ class Run:
         """
         study, settings = self.study, self.settings
         self.progress.say(f"search for {self.goal.metric} ({self.goal.direction}), {settings.search.trials} trials")
-        found = search(settings.space, self.objective, self.goal, settings.search, study, settings.seed, self._event)
+        found = search(self.space, self.objective, self.goal, settings.search, study, settings.seed, self._event)
         if found.stopped_by == "interrupt":
             raise KeyboardInterrupt
         if found.best is None:
@@ -283,14 +292,8 @@ class Run:
                 gradients=self.refits.gradients_of(WINNER).with_suffix(".json"),
                 table=table,
                 answers=[(self.task.decode(row), float(row.max())) for row in found],
-                command=self.command,
             ),
         )
-
-    @property
-    def command(self) -> str:
-        """The command line that this run came from, without its directory."""
-        return " ".join(["python -m automm", *self.settings.overrides])
 
     def _defaults(self) -> Trained | None:
         """The unsearched configuration at the refit's budget; None when it cannot be trained."""

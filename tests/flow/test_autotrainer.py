@@ -85,6 +85,13 @@ def test_task_and_target_are_inferred_with_a_reason(tmp_path, caplog):
     assert "by its name" in caplog.text
 
 
+def test_encoders_of_absent_modalities_are_not_searched(tmp_path):
+    (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"word {i} of many,{i % 2}\n" for i in range(40)))
+    with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run") as made:
+        assert any(path.startswith("encoder.image.") for path in made.settings.space.params)
+        assert {path.split(".")[1] for path in made._stages.space.params if path.startswith("encoder.")} == {"text"}
+
+
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(DataError, match="sort_of_clevr"):
         AutoTrainer("sort_of_clever")
