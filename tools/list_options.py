@@ -92,7 +92,13 @@ def _entry(component: Component, option: Option, indent: str, note: str, value: 
         break_on_hyphens=False,
     )
     plain = None if value is REQUIRED else list(value) if isinstance(value, tuple) else value
-    return f"{comment}\n{indent}{option.name}: {json.dumps(plain) if not isinstance(plain, str) else plain}\n"
+    return f"{comment}\n{indent}{option.name}: {_scalar(plain)}\n"
+
+
+def _scalar(value: object) -> str:
+    """A value as YAML reads it back: a word as it is, anything else as JSON, which YAML contains."""
+    word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w-]*", value) and yaml.safe_load(value) == value
+    return str(value) if word else json.dumps(value)
 
 
 def _meanings(doc: str) -> dict[str, str]:

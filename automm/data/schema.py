@@ -30,6 +30,8 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
         return FieldSpec(name, "numeric", role, f"{len(known)} numbers")
     if kinds == {bool}:
         return FieldSpec(name, "categorical", role, "true or false")
+    if kinds == {list} and role == "target":
+        return FieldSpec(name, "categorical", role, "lists of labels")
     if kinds != {str}:
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise DataError(f"column {name!r} holds {found}, which is no modality. Next: leave it out, data.drop=[{name}].")

@@ -17,7 +17,6 @@ from automm.export.graph import SCORES, export_graph, graph_inputs
 from automm.export.latency import measure_latency
 from automm.export.parity import MOST_ROWS, check_parity
 from automm.runtime.bundle import GOLDEN
-from automm.runtime.decode import ARGMAX
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.manifest import MANIFEST, SCHEMA, GraphInput
 from automm.runtime.predictor import Predictor
@@ -104,7 +103,7 @@ def _manifest(
     variant = {"name": VARIANT, "file": _FILE, "requires": [], "opset": settings.opset, "metrics": trained.metrics}
     return {
         "schema": SCHEMA,
-        "task": {"name": trained.task_settings.name, "decode": ARGMAX, "labels": labels},
+        "task": {"name": trained.task_settings.name, "decode": trained.task.DECODE, "labels": labels},
         "fields": fields,
         "graphs": [{"name": "model", "inputs": list(map(vars, inputs)), "outputs": [scores], "variants": [variant]}],
         "golden": {"tolerance": float(settings.tolerance)},

@@ -11,6 +11,9 @@ from automm.errors import BundleError, near_miss
 
 Decode = Callable[[np.ndarray, Sequence[str], int], dict[str, Any]]
 ARGMAX = "argmax label"
+HALF_OR_MORE = "labels of half or more"
+NUMBER = "number"
+HALF = 0.5
 
 
 def argmax_label(scores_C: np.ndarray, labels: Sequence[str], top: int) -> dict[str, Any]:
@@ -22,7 +25,21 @@ def argmax_label(scores_C: np.ndarray, labels: Sequence[str], top: int) -> dict[
     }
 
 
-DECODES: dict[str, Decode] = {ARGMAX: argmax_label}
+def half_or_more(scores_C: np.ndarray, labels: Sequence[str], top: int) -> dict[str, Any]:
+    """`answer`: the labels whose score is half or more; `scores`: the `top` best labels; both best first."""
+    order = np.argsort(-scores_C, kind="stable")
+    return {
+        "answer": [labels[int(at)] for at in order if scores_C[at] >= HALF],
+        "scores": {labels[int(at)]: float(scores_C[at]) for at in order[:top]},
+    }
+
+
+def number(scores_C: np.ndarray, _labels: Sequence[str], _top: int) -> dict[str, Any]:
+    """`answer`: the only score there is."""
+    return {"answer": float(scores_C[0])}
+
+
+DECODES: dict[str, Decode] = {ARGMAX: argmax_label, HALF_OR_MORE: half_or_more, NUMBER: number}
 
 
 def decoder(kind: str) -> Decode:

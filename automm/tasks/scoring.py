@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,12 @@ def label_set(names: Sequence[str]) -> tuple[str, ...]:
     if len(found) < 2:
         what = f"all of them are {found.pop()!r}" if found else "there are none"
         raise DataError(f"the training targets do not differ: {what}. Next: name another target, or more data.")
-    return tuple(sorted(found, key=_reading_order))
+    return in_reading_order(found)
+
+
+def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Numbers by value, then words by alphabet."""
+    return tuple(sorted(names, key=_reading_order))
 
 
 def label_numbers(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:

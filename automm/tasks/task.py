@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from automm.runtime.decode import ARGMAX
 from automm.types import Goal, Table
 
 
@@ -18,6 +19,8 @@ class Task:
     """Base of every task. Built from keyword options, then `fit` on the training table learns the label set."""
 
     API: ClassVar[int] = 1
+    DECODE: ClassVar[str] = ARGMAX  # how the runtime turns scores into an answer: a name in runtime/decode.py
+    CLASSES: ClassVar[bool] = True  # whether outputs are classes that targets count for
     goal: Goal
     labels: tuple[str, ...]  # what each of the C outputs means; set by fit
 
@@ -42,8 +45,12 @@ class Task:
         raise NotImplementedError
 
     def perfect(self, table: Table) -> np.ndarray:
-        """The scores [rows, C] float32 a perfect model gives; what closed forms regress on. All zero: unseen target."""
+        """The scores [rows, C] float32 a perfect model gives. All zero: an unseen target."""
         raise NotImplementedError(f"{type(self).__name__} states no perfect scores; closed forms need them")
+
+    def wanted_logits(self, table: Table) -> np.ndarray:
+        """What closed forms regress on, float32 [rows, C]: `perfect`, where logits have the scores' scale."""
+        return self.perfect(table)
 
     def head(self, width: int, *, hidden: int, dropout: float) -> nn.Module:
         """A module [B, width] -> logits [B, C]; `hidden` 0 is a linear head."""

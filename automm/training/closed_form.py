@@ -110,6 +110,8 @@ class ClosedForm(Solver):
 
     def head(self, task: Task, width: int) -> nn.Module:
         """A linear layer, or a kernel machine of `supports` rows."""
+        if self.method == "nearest_class_mean" and not task.CLASSES:
+            raise TrialFailed("training.method=nearest_class_mean needs classes, and this task has none")
         if self.method == "kernel_ridge":
             return KernelHead(width, len(task.labels), supports=self.supports)
         return nn.Linear(width, len(task.labels))
@@ -134,8 +136,9 @@ class ClosedForm(Solver):
         if not np.isfinite(x_ND).all():
             raise TrialFailed("an encoder returns numbers that are not finite, and nothing can be solved for them")
         mean_D, scale_D = x_ND.mean(0), 1 / np.maximum(x_ND.std(0), 1e-6)
-        y_NC = job.task.perfect(job.train.table)
-        rows = _Rows((x_ND - mean_D) * scale_D, y_NC, _weights(y_NC) if self.balanced else np.ones(len(y_NC)))
+        y_NC = job.task.wanted_logits(job.train.table)
+        even = not (self.balanced and job.task.CLASSES)
+        rows = _Rows((x_ND - mean_D) * scale_D, y_NC, np.ones(len(y_NC)) if even else _weights(y_NC))
         sample = np.random.default_rng([job.seed, 1]).permutation(len(x_ND))[:_CALIBRATED]
         head = job.model.heads[0]
         if isinstance(head, KernelHead):
