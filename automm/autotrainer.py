@@ -29,7 +29,8 @@ class AutoTrainer:
 
     Args:
         dataset: an installed data source by name (`sort_of_clevr`), or the path of a table (csv, parquet, JSON lines).
-        task: `vqa`, `classification` or a plugin's; None infers it from the data set, and logs why.
+        task: `vqa`, `classification`, `regression`, `multilabel` or a plugin's; None infers it from the data set (a
+            table is classified), and logs why.
         model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders.
         target: the column to predict; None infers it for a table (a column named target, label or answer, else the
             last one), and logs why.
@@ -188,19 +189,14 @@ class AutoTrainer:
             if dict(config) == self._run.best.candidate:
                 return
             raise ConfigError("a search has begun, and its best is another configuration. Next: a new AutoTrainer.")
-        space = self.settings.space
-        named = {_encoded(path) for path in config}
-        unsaid = {path: value for path, value in space.defaults().items() if _encoded(path) not in {None, *named}}
-        space.check({**unsaid, **config})  # what was found on data without a modality says nothing about it
+        stages = Run(self.settings)  # only the data says what there is to configure
+        space = stages.space
+        space.check(config)
         for path, value in config.items():
             space = space.narrow(path, [value] if value is None else value)
         search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
         self.settings = replace(self.settings, space=space, search=search)
-
-
-def _encoded(path: str) -> str | None:
-    """The modality whose encoder a configuration path is about; None for a path of something else."""
-    return path.split(".")[1] if path.startswith("encoder.") else None
+        self._stages.splits = stages.splits  # read once
 
 
 def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:

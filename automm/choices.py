@@ -64,6 +64,11 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
     return Space(params)
 
 
+def encoded(path: str) -> str | None:
+    """The modality whose encoder a configuration path is about; None for a path of something else."""
+    return path.split(".")[1] if path.startswith("encoder.") else None
+
+
 def component(kind: str, where: str, section: Section) -> ComponentSettings:
     """A single component with its options, checked against its signature. Nothing here is searched: null is None.
 

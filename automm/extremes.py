@@ -14,8 +14,8 @@ from torch import Tensor
 def amax(x: Tensor, dim: int) -> Tensor:
     """`x.amax(dim)`. Of values that tie each gets the whole gradient, where torch's shares it among them.
 
-    To share it torch counts ties in int64, which takes longer than the maximum itself: half of the time of the pair
-    messages in `fusions/pairs.py`, for values that hardly ever tie.
+    To share it torch counts ties in int64, for values that hardly ever tie. Measured on a CPU (torch 2.14, AVX2, one
+    thread) with the gradient: 1.9 ms for [320, 26, 64] over its tokens, 0.4 ms here; a `PairBlock` 33 ms, 27 ms here.
     """
     if torch.is_grad_enabled() and x.requires_grad:
         found: Tensor = _Maximum.apply(x, dim)

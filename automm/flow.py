@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from automm import registry
+from automm.choices import encoded
 from automm.data.source import Source
 from automm.errors import StudyError
 from automm.export.bundle import write_bundle
@@ -25,9 +26,10 @@ from automm.refit import Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
 from automm.report.page import write_report
-from automm.report.story import story
+from automm.report.story import Answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
+from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, search
 from automm.search.study import Event, Study
 from automm.search.trial import Trial
@@ -128,10 +130,8 @@ class Run:
     @cached_property
     def space(self) -> Space:
         """What is searched: the settings' space without the encoders of modalities that no input field has."""
-        present = {field.modality for field in self.splits.train.schema.inputs}
-        space = self.settings.space
-        absent = {path for path in space.params if path.startswith("encoder.") and path.split(".")[1] not in present}
-        return Space({path: param for path, param in space.params.items() if path not in absent})
+        wanted = {None, *(field.modality for field in self.splits.train.schema.inputs)}
+        return Space({path: param for path, param in self.settings.space.params.items() if encoded(path) in wanted})
 
     @cached_property
     def progress(self) -> Progress:
@@ -291,9 +291,14 @@ class Run:
                 self.searched.trials,
                 gradients=self.refits.gradients_of(WINNER).with_suffix(".json"),
                 table=table,
-                answers=[(self.task.decode(row), float(row.max())) for row in found],
+                answers=[self._answered(scores, target) for scores, target in zip(found, table.targets, strict=True)],
             ),
         )
+
+    def _answered(self, scores_C: np.ndarray, target: Any) -> Answered:
+        prediction = self.task.decode(scores_C)
+        right = None if target is None else self.task.right(prediction, target)
+        return Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right)
 
     def _defaults(self) -> Trained | None:
         """The unsearched configuration at the refit's budget; None when it cannot be trained."""

@@ -11,6 +11,7 @@ from automm.errors import UnknownKey
 from automm.fusions.attention import masked_mean
 from automm.fusions.fusion import Fusion
 from automm.registry import Component
+from automm.runtime.decode import HALF_OR_MORE
 from automm.search.executors.in_process import InProcess
 from automm.search.strategies.random import Random, draw
 from automm.search.trial import Outcome
@@ -161,6 +162,12 @@ class Forgets(Classification):
         return {"labels": ["no", "yes"]}
 
 
+class ServedOtherwise(Classification):
+    """Says of its bundle what it does not do itself."""
+
+    DECODE = HALF_OR_MORE
+
+
 class Leaks(Source):
     """One image in two splits."""
 
@@ -186,6 +193,7 @@ BREAKS = [
     ("strategy", Unseeded, "check_is_seeded", "two runs from one seed differ"),
     ("executor", Swallows, "check_bugs_are_not_swallowed", "`wait` did not"),
     ("task", Forgets, "check_learns_labels", "other labels"),
+    ("task", ServedOtherwise, "check_answers", "a bundle that decodes by 'labels of half or more'"),
     ("data", Leaks, "check_splits_do_not_leak", "an image of valid.image is in train too"),
 ]
 

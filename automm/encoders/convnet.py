@@ -185,7 +185,13 @@ class Cells(nn.Module):
     """Averages over the cells of an h x w grid: [U, C, H, W] -> [U, h, w, C].
 
     As adaptive average pooling, written as two products with constant matrices: where channels come last that takes a
-    fifth of the time on a CPU, and it exports for any grid.
+    quarter less time on a CPU, and it exports for any grid.
+
+    Args:
+        height: of the maps, H.
+        width: of the maps, W.
+        h: cells in a column of the grid.
+        w: cells in a row of the grid.
     """
 
     def __init__(self, height: int, width: int, h: int, w: int) -> None:

@@ -41,7 +41,7 @@ class FiLM(Fusion):
         specs: what the encoders return, one a field, two fields or more.
         dim: width of the tokens.
         blocks: modulated residual blocks.
-        context_layers: layers over the modulated field's tokens, once per distinct item.
+        context_layers: layers over the modulated field's tokens, if an image's or a sound's, once per distinct item.
         context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads in them; divides `dim`.
         positions: whether tokens get learned positions.

@@ -44,7 +44,7 @@ class Relation(Fusion):
         layers: layers of g, the split one included.
         dim: width of an object.
         hidden: units of f, and the width of the stream.
-        context_layers: layers over the tokens, once per distinct item.
+        context_layers: layers over the tokens, if an image's or a sound's, once per distinct item.
         context: what those are: `attention`, or messages between `pairs` of tokens (see pairs.py).
         heads: attention heads in them; divides `dim`.
         positions: whether tokens get learned positions.

@@ -40,12 +40,8 @@ class Sample:
     texts: Mapping[str, Any]  # every other field
     answer: Any
     prediction: Any
-    score: float | None = None  # the prediction's
-
-    @property
-    def right(self) -> bool:
-        """Whether the prediction is the answer."""
-        return bool(self.prediction == self.answer)
+    score: float | None = None  # the prediction's, where it is a share
+    right: bool | None = None  # whether the prediction is the answer; None where nearness is what counts
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ def is_share(metric: str) -> bool:
 
 
 def figure(value: float | None, metric: str) -> str:
-    """A value as a reader writes it: percent for accuracies, else four digits."""
+    """A value as a reader writes it: percent for accuracies, else four digits, or all before the point."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def words(name: str) -> str:

@@ -21,8 +21,9 @@ from automm.runtime.rows import png
 FEW_TRIALS = 40
 MOST_AXES = 10
 MOST_SAMPLES = 24
+_VERDICTS = {True: ("✓ ", "sample right"), False: ("✗ ", "sample wrong"), None: ("", "sample")}  # mark and class
 _NOTES = {
-    "majority": "the commonest training answer, whatever the question",
+    "majority": "what the training targets alone tell: the commonest answer, or the mean of numbers",
     "defaults": "the unsearched configuration at the budget of the final training",
 }
 
@@ -218,7 +219,7 @@ def samples(data: ReportData) -> Markup:
     if not data.samples:
         return section("samples", "Sample predictions", element("p", "No samples were kept.", class_="soft"))
     cards = [_card(sample) for sample in data.samples[:MOST_SAMPLES]]
-    said = "Rows of the test set; the mix of right and wrong ones is chosen to be read and says nothing about accuracy."
+    said = "Rows of the test set, chosen to be read: their mix says nothing about how good the model is."
     grid = element("div", *cards, class_="samples")
     return section("samples", "Sample predictions", element("p", said, class_="soft"), grid)
 
@@ -230,11 +231,17 @@ def _card(sample: Sample) -> Markup:
     ]
     texts = [element("p", "–" if value is None else value) for value in sample.texts.values()]
     sure = "" if sample.score is None else f" ({100 * sample.score:.0f} %)"
-    said = f"{'✓' if sample.right else '✗'} {sample.prediction}{sure}"
-    verdict = [element("p", said, class_="verdict")]
+    mark, look = _VERDICTS[sample.right]
+    verdict = [element("p", f"{mark}{_answer(sample.prediction)}{sure}", class_="verdict")]
     if not sample.right:
-        verdict.append(element("p", f"answer: {sample.answer}", class_="soft"))
-    return element("div", *pictures, *texts, *verdict, class_="sample right" if sample.right else "sample")
+        verdict.append(element("p", f"answer: {_answer(sample.answer)}", class_="soft"))
+    return element("div", *pictures, *texts, *verdict, class_=look)
+
+
+def _answer(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def data_uri(value: Any) -> str:

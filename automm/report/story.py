@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from automm.types import Goal, Table
 _EACH = 6  # sample rows answered rightly, and as many wrongly
 
 
+class Answered(NamedTuple):
+    """What a model said of a row."""
+
+    prediction: Any
+    score: float | None  # the prediction's, where it is a share
+    right: bool | None  # None where nearness is what counts, or there is no target
+
+
 def story(
     result: Mapping[str, Any],
     goal: Goal,
@@ -23,7 +31,7 @@ def story(
     *,
     gradients: Path,
     table: Table,
-    answers: Sequence[tuple[Any, float]],
+    answers: Sequence[Answered],
 ) -> ReportData:
     """What the page is made from.
 
@@ -33,7 +41,7 @@ def story(
         trials: of the search, in order.
         gradients: the gradient log of the winner's training (JSON).
         table: the rows that were answered.
-        answers: the answer to each row, and its score.
+        answers: to each row.
     """
     log = json.loads(gradients.read_text(encoding="utf-8")) if gradients.exists() else {}
     return ReportData(
@@ -56,26 +64,25 @@ def _gradient(norms: Mapping[str, float]) -> GradientRecord:
     return GradientRecord(norms["epoch"], norms["total"], branches)
 
 
-def _samples(table: Table, answers: Sequence[tuple[Any, float]], *, seed: int) -> list[Sample]:
+def _samples(table: Table, answers: Sequence[Answered], *, seed: int) -> list[Sample]:
     """A few rows answered wrongly and as many answered rightly, drawn at random from rows that have a target."""
     rng = np.random.default_rng(seed)
-    chosen: dict[bool, list[Sample]] = {False: [], True: []}
+    chosen: dict[bool | None, list[Sample]] = {False: [], True: [], None: []}
     for row in rng.permutation(len(table)):
-        if min(map(len, chosen.values())) >= _EACH:
-            break
-        sample = _sample(table, int(row), answers[row])
-        if table.targets[row] is not None and len(chosen[sample.right]) < _EACH:
-            chosen[sample.right].append(sample)
-    return [*chosen[False], *chosen[True]]
+        kind = chosen[answers[row].right]
+        if table.targets[row] is not None and len(kind) < _EACH:
+            kind.append(_sample(table, int(row), answers[row]))
+    return [sample for kind in chosen.values() for sample in kind]
 
 
-def _sample(table: Table, row: int, answer: tuple[Any, float]) -> Sample:
+def _sample(table: Table, row: int, answer: Answered) -> Sample:
     images = {f.name for f in table.schema.inputs if f.modality == "image"}
     values = table.row(row)
     return Sample(
         images={name: value for name, value in values.items() if name in images},
         texts={name: value for name, value in values.items() if name not in images},
         answer=table.targets[row],
-        prediction=answer[0],
-        score=answer[1],
+        prediction=answer.prediction,
+        score=answer.score,
+        right=answer.right,
     )

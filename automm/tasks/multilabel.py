@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from automm.errors import DataError
+from automm.errors import DataError, OutOfRange
 from automm.runtime import decode
 from automm.tasks import scoring
 from automm.tasks.task import Task
@@ -29,6 +29,9 @@ class MultiLabel(Task):
 
     Args:
         separator: between the labels of a text.
+
+    Raises:
+        OutOfRange: `separator` is empty.
     """
 
     goal = Goal("f1", "maximize")
@@ -36,7 +39,7 @@ class MultiLabel(Task):
 
     def __init__(self, *, separator: str = ",") -> None:
         if not separator:
-            raise DataError("task.separator is empty. Next: what stands between labels, such as task.separator=';'.")
+            raise OutOfRange("task.separator is empty. Next: what stands between labels, such as task.separator=';'.")
         self.separator = separator
 
     def fit(self, train: Table) -> None:
@@ -105,6 +108,10 @@ class MultiLabel(Task):
         """The labels whose score is half or more, the highest first."""
         answer: list[str] = decode.half_or_more(scores_C, self.labels, 0)["answer"]
         return answer
+
+    def right(self, prediction: Any, target: Any) -> bool:
+        """Whether the answered labels are the target's."""
+        return set(prediction) == set(self._listed(target))
 
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The labels' frequencies among the training rows, the same for every row."""

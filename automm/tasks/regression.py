@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,10 +76,7 @@ class Regression(Task):
 
     def probabilities(self, logits_BC: Tensor) -> Tensor:
         """In the targets' unit; not a probability."""
-        # one constant each, in the logits' type: a Python float would make the exported graph compute in double
-        return logits_BC * torch.tensor(self.deviation, dtype=logits_BC.dtype) + torch.tensor(
-            self.mean, dtype=logits_BC.dtype
-        )
+        return logits_BC * self.deviation + self.mean
 
     def metrics(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
         """`rmse` and `mae`, each also as `<metric>/<group>`, `r2`, and `loss` (mean squared error)."""
@@ -98,6 +94,9 @@ class Regression(Task):
     def decode(self, scores_C: np.ndarray) -> float:
         """The number."""
         return float(scores_C[0])
+
+    def right(self, prediction: Any, target: Any) -> None:
+        """Numbers are near or far."""
 
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The training targets' mean, for every row."""

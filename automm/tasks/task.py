@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from automm.runtime.decode import ARGMAX
+from automm.tasks import scoring
 from automm.types import Goal, Table
 
 
@@ -71,6 +72,10 @@ class Task:
     def decode(self, scores_C: np.ndarray) -> Any:
         """The answer for one row's scores; plain JSON."""
         return self.labels[int(scores_C.argmax())]
+
+    def right(self, prediction: Any, target: Any) -> bool | None:
+        """Whether a decoded answer is a raw target; None where nearness is what counts."""
+        return bool(prediction == scoring.as_label(target))
 
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The scores [rows, C] of the baseline that knows the training targets' distribution alone."""

@@ -141,6 +141,10 @@ class VQA(Task):
         share_C = np.bincount(answer, weights=score, minlength=len(self.labels)) / len(train)
         return np.broadcast_to(share_C, (rows, len(share_C)))
 
+    def right(self, prediction: Any, target: Any) -> bool:
+        """Whether the answer is the target, or scores with several people's."""
+        return prediction in self._wanted(target)
+
     def answers(self, predictions: Sequence[Any], table: Table) -> list[dict[str, Any]]:
         """The official result format: `question_id` and `answer`."""
         return [{"question_id": i, "answer": p} for i, p in zip(table.ids, predictions, strict=True)]

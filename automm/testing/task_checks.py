@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from automm.runtime.decode import decoder
 from automm.tasks.task import Task
 from automm.testing import samples
 from automm.testing.requirement import require
@@ -81,9 +82,14 @@ def check_metrics(under_test: Subject) -> None:
 
 
 def check_answers(under_test: Subject) -> None:
-    """Decoded scores and results are plain JSON, one a row; the perfect scores decode to the targets."""
+    """Decoded scores and results are plain JSON; a bundle decodes alike; the perfect answers are not wrong."""
     task, table = _fitted(under_test)
-    decoded = [task.decode(scores_C) for scores_C in task.perfect(table)]
+    perfect = task.perfect(table)
+    decoded = [task.decode(scores_C) for scores_C in perfect]
+    served = [decoder(task.DECODE)(scores_C, task.labels, 0)["answer"] for scores_C in perfect]
+    require(served == decoded, f"a bundle that decodes by {task.DECODE!r} answers {served[:3]}, not {decoded[:3]}")
+    for answer, target in zip(decoded, table.targets, strict=True):
+        require(task.right(answer, target) is not False, f"the perfect answer {answer!r} to {target!r} counts as wrong")
     results = task.answers(decoded, table)
     require(json.loads(json.dumps(results)) == results, "results are not plain JSON")
     require(len(results) == len(table), f"there are {len(results)} results for {len(table)} rows")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from automm import AutoTrainer
-from automm.errors import ConfigError, DataError, OutOfRange
+from automm.errors import ConfigError, DataError, OutOfRange, UnknownKey
 
 SMALL = (
     "data.train_images=20",
@@ -85,11 +85,21 @@ def test_task_and_target_are_inferred_with_a_reason(tmp_path, caplog):
     assert "by its name" in caplog.text
 
 
-def test_encoders_of_absent_modalities_are_not_searched(tmp_path):
+def test_encoders_of_absent_modalities_are_neither_searched_nor_asked_for(tmp_path):
     (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"word {i} of many,{i % 2}\n" for i in range(40)))
-    with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run") as made:
+    options = {"overrides": ["training.epochs=1", "search.min_epochs=1", "search.max_epochs=1", "fusion=concat"]}
+    with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run", **options) as made:
         assert any(path.startswith("encoder.image.") for path in made.settings.space.params)
-        assert {path.split(".")[1] for path in made._stages.space.params if path.startswith("encoder.")} == {"text"}
+        best = made._stages.space.defaults()
+        assert {path.split(".")[1] for path in best if path.startswith("encoder.")} == {"text"}
+    with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "again", **options) as again:
+        again.fit(best)
+        assert again._stages.best.candidate == best
+    short = {path: value for path, value in best.items() if path != "encoder.text.name"}
+    with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "third", **options) as third:
+        with pytest.raises(UnknownKey, match=r"encoder\.text\.name"):
+            third.fit(short)
+        assert not (tmp_path / "third").exists()
 
 
 def test_an_unknown_data_set_is_refused():

@@ -89,8 +89,10 @@ def make_samples():
             image[y - 5 : y + 5, x - 5 : x + 5] = color
         answer = "circle" if at % 3 else "square"
         text = "What is the shape of the object <closest> to the red one?"
-        samples.append(Sample({"image": image}, {"question": text}, answer, "circle", 0.5 + 0.04 * at))
-    samples.append(Sample({"image": None}, {"question": None}, "yes", "no"))
+        samples.append(
+            Sample({"image": image}, {"question": text}, answer, "circle", 0.5 + 0.04 * at, answer == "circle")
+        )
+    samples.append(Sample({"image": None}, {"question": None}, "yes", "no", None, False))
     return samples
 
 

@@ -11,6 +11,7 @@ import pytest
 from automm.errors import DataError
 from automm.report.data import Sample, TrialRecord
 from automm.report.page import write_report
+from automm.report.sections import data_uri
 
 FIGURES = ("groups", "history", "parallel", "importance", "curves", "gradients")
 SECTIONS = (
@@ -228,4 +229,17 @@ def test_an_unreadable_sample_leaves_no_half_page(tmp_path, short):
 
 def test_images_may_be_gray_arrays(tmp_path, short):
     gray = Sample({"image": np.zeros((4, 4), np.uint8)}, {}, "yes", "yes")
-    write_report(tmp_path, replace(short, samples=[gray]))
+    page = write_report(tmp_path, replace(short, samples=[gray]))
+    assert data_uri(np.zeros((4, 4), np.uint8)) in page.read_text()
+
+
+def test_a_number_is_neither_right_nor_wrong_and_a_list_reads_as_words(tmp_path, short):
+    number = Sample({}, {"text": "a house"}, 1000.25, 998.123456789)
+    listed = Sample({}, {"text": "a film"}, "drama, war", ["war"], None, False)
+    parsed = Page(write_report(tmp_path, replace(short, samples=[number, listed])).read_text())
+    words = parsed.words
+    assert (parsed.classes.count("right"), parsed.classes.count("wrong")) == (0, 1)
+    assert "998.123" in words
+    assert "answer: 1000.25" in words
+    assert "✗ war" in words
+    assert "✓" not in words

@@ -16,7 +16,7 @@ def test_a_sound_bundle_opens(bundle):
 
 def test_a_bundle_may_be_reached_through_a_link(bundle, tmp_path):
     (tmp_path / "current").symlink_to(bundle)
-    Predictor.open(tmp_path / "current")
+    assert Predictor.open(tmp_path / "current").bundle.fields == ("image", "question")
 
 
 @pytest.mark.parametrize("name", ["model.fp32.onnx", "golden/rows.json", "preprocess/1/tokenizer.json", "config.yaml"])

@@ -1,16 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from rows import table
 
 from automm.errors import DataError
 from automm.tasks.classification import Classification
-from automm.types import Goal, Schema, Table
-
-
-def table(targets, **groups):
-    return Table(
-        Schema(()), {}, targets, [f"r{at}" for at in range(len(targets))], {k: np.array(v) for k, v in groups.items()}
-    )
+from automm.types import Goal
 
 
 def fitted(targets):
@@ -84,3 +79,9 @@ def test_what_it_learnt_can_be_restored():
 def test_targets_that_teach_nothing(targets, message):
     with pytest.raises(DataError, match=message):
         fitted(targets)
+
+
+def test_a_number_is_answered_by_its_name():
+    task = fitted([1.0, 2.0])
+    assert task.right("2", 2.0)
+    assert not task.right("1", 2.0)

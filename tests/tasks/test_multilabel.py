@@ -1,16 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from rows import table
 
-from automm.errors import DataError
+from automm.errors import DataError, OutOfRange
 from automm.tasks.multilabel import MultiLabel
-from automm.types import Goal, Schema, Table
-
-
-def table(targets, **groups):
-    return Table(
-        Schema(()), {}, targets, [f"r{at}" for at in range(len(targets))], {k: np.array(v) for k, v in groups.items()}
-    )
+from automm.types import Goal
 
 
 def fitted(targets, **options):
@@ -55,6 +50,17 @@ def test_smoothing_moves_every_label_towards_the_middle():
     sure = torch.tensor([[20.0, -20.0]])
     assert task.loss(sure, targets, label_smoothing=0.0).item() == pytest.approx(0, abs=1e-6)
     assert task.loss(sure, targets, label_smoothing=0.1).item() == pytest.approx(2 * 0.05 * 20, rel=1e-4)
+
+
+def test_an_answer_is_right_in_any_order():
+    task = fitted([["a", "b"], ["c"]])
+    assert task.right(["b", "a"], "a, b")
+    assert not task.right(["a"], ["a", "b"])
+
+
+def test_a_separator_is_something():
+    with pytest.raises(OutOfRange, match=r"task\.separator is empty"):
+        MultiLabel(separator="")
 
 
 def test_targets_that_cannot_be_learnt():

@@ -1,16 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from rows import table
 
 from automm.errors import DataError
 from automm.tasks.regression import Regression
-from automm.types import Goal, Schema, Table
-
-
-def table(targets, **groups):
-    return Table(
-        Schema(()), {}, targets, [f"r{at}" for at in range(len(targets))], {k: np.array(v) for k, v in groups.items()}
-    )
+from automm.types import Goal
 
 
 def fitted(targets):
@@ -40,6 +35,7 @@ def test_a_logit_is_a_standardised_target():
     assert task.probabilities(logits_BC).tolist() == [[1000.0], [2000.0]]
     np.testing.assert_allclose(task.wanted_logits(table([1000.0, 2000.0])), [[-1.0], [0.0]])
     assert task.decode(np.array([2000.0])) == 2000.0
+    assert task.right(2000.0, 2000.0) is None
 
 
 @pytest.mark.parametrize(

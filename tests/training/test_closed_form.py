@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, incompatible
+from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
 from automm.training import ridge
 from automm.training.closed_form import ClosedForm
@@ -46,6 +49,28 @@ def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate):
     scale, offset = np.polyfit(expected_NC.ravel(), logits_NC.ravel(), 1)
     assert scale > 0
     np.testing.assert_allclose(expected_NC * scale + offset, logits_NC, atol=2e-3 * scale)
+
+
+def prices(table):
+    """A number that the image's colour decides, far from zero."""
+    price = {"red": 10_000.0, "green": 10_100.0, "blue": 10_300.0}
+    return replace(table, targets=[price[colour] for colour in table.groups["colour"]])
+
+
+@pytest.mark.parametrize("method", ["ridge", "kernel_ridge"])
+def test_numbers_are_regressed_in_their_own_unit(bench, candidate, method):
+    numbers = type(bench)(prices(bench.train), prices(bench.valid), Regression())
+    result, _, _ = numbers.fit(candidate(solver="closed_form", method=method, l2=1e-3))
+    mean = numbers.task.metrics(numbers.task.majority(numbers.train, len(numbers.valid)), numbers.valid)
+    assert result.values["rmse"] < 0.5 * mean["rmse"]
+    balanced, _, _ = numbers.fit(candidate(solver="closed_form", method=method, l2=1e-3, balanced=True))
+    assert balanced.values == result.values  # there are no classes to balance
+
+
+def test_numbers_have_no_class_means(bench, candidate):
+    numbers = type(bench)(prices(bench.train), prices(bench.valid), Regression())
+    with pytest.raises(TrialFailed, match="nearest_class_mean needs classes"):
+        numbers.fit(candidate(solver="closed_form", method="nearest_class_mean"))
 
 
 def test_left_out_predictions_are_those_of_fits_without_the_row():

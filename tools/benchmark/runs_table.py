@@ -1,8 +1,8 @@
 """Markdown tables of finished runs: what each found and measured, and what every fusion reached in their searches.
 
-automm +task=vqa seed=0 run.dir=runs/0
-automm +task=vqa seed=1 run.dir=runs/1
-python tools/benchmark/runs_table.py runs/0 runs/1
+For runs made by `automm +task=vqa seed=0 run.dir=runs/0` and the like:
+
+    python tools/benchmark/runs_table.py runs/0 runs/1
 """
 
 from __future__ import annotations
