@@ -121,6 +121,7 @@ class FeatureSpec:
     width: int
     tokens: int  # the largest token count; 1 when the encoder only pools
     has_tokens: bool  # False: the single token is the pooled vector, relations over it mean nothing
+    grid: tuple[int, int] | None = None  # rows and columns, where the tokens tile an image row by row
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,6 @@ class ConvNet(Encoder):
         tokens = grids[-1][0] * grids[-1][1]
         self.cells = nn.ModuleList(Cells(*sizes, *grids[-1]) for sizes in grids[:-1]) if hypercolumns else None
         columns = sum((3, *widths[1:])) if hypercolumns else widths[-1]
-        self.column_norms = nn.ModuleList(nn.LayerNorm(n) for n in widths[1:]) if hypercolumns else None
         self.project = nn.Linear(columns, width)
         if hypercolumns:
             start_even(self.project, (3, *widths[1:]))
@@ -128,7 +127,8 @@ class ConvNet(Encoder):
         self.context = nn.ModuleList(AttentionBlock(width, heads=heads, dropout=dropout) for _ in range(context_layers))
         self.norm = nn.LayerNorm(width)
         self.pool = nn.Sequential(nn.Linear(2 * width, width), nn.GELU())
-        self.spec = FeatureSpec(field.name, "image", width, slots or tokens, has_tokens=True)
+        grid_hw = None if slots else (grids[-1][0], grids[-1][1])
+        self.spec = FeatureSpec(field.name, "image", width, slots or tokens, has_tokens=True, grid=grid_hw)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`pixels` uint8 [U, 3, H, W] -> Features of U images."""
@@ -153,7 +153,7 @@ class ConvNet(Encoder):
         Returns:
             [U, h, w, channels]
         """
-        if self.cells is None or self.column_norms is None:
+        if self.cells is None:
             grid_UCHW: Tensor = self.convolutions(x_UCHW)
             return grid_UCHW.permute(0, 2, 3, 1)
         columns = []
@@ -161,9 +161,7 @@ class ConvNet(Encoder):
             columns.append(cells(x_UCHW))
             x_UCHW = stage(x_UCHW)
         pixels_UhwC = columns[0][..., :3]  # without coordinates, which a cell has in common with that of every image
-        layers = [*columns[1:], x_UCHW.permute(0, 2, 3, 1)]
-        normed = [norm(layer) for norm, layer in zip(self.column_norms, layers, strict=True)]
-        return torch.cat([pixels_UhwC, *normed], dim=-1)
+        return torch.cat([pixels_UhwC, *columns[1:], x_UCHW.permute(0, 2, 3, 1)], dim=-1)
 
     def layers(self) -> Sequence[nn.Module]:
         """The convolutions, then the context layers."""
@@ -212,7 +210,7 @@ class Cells(nn.Module):
 def start_even(project: nn.Linear, groups: Sequence[int]) -> None:
     """Initialise a linear layer so that each group of its inputs gives its outputs the same variance.
 
-    The first group are averages of standardised pixels, the others have unit variance.
+    The first group are averages of standardised pixels, the others what GroupNorm and ReLU left of a layer.
     """
     gains = [_PIXEL_GAIN, *[1.0] * (len(groups) - 1)]
     with torch.no_grad():

@@ -96,7 +96,11 @@ class Timm(Encoder):
         tokens, pooled = output_shapes(self._encode, 2, 3, *size)
         self.layout: Layout = "NLC" if len(tokens) == 3 else getattr(self.model, "output_fmt", None) or "NCHW"
         width = tokens[1] if self.layout == "NCHW" else tokens[-1]
-        self.spec = FeatureSpec(field.name, "image", max(width, pooled[-1]), prod(tokens[1:]) // width, has_tokens=True)
+        at = {"NCHW": 2, "NHWC": 1}.get(self.layout)
+        grid = None if at is None else (tokens[at], tokens[at + 1])
+        self.spec = FeatureSpec(
+            field.name, "image", max(width, pooled[-1]), prod(tokens[1:]) // width, has_tokens=True, grid=grid
+        )
         apply_tuning(self, tune, last_k)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:

@@ -45,11 +45,16 @@ class Attention(nn.Module):
     sharp: scaled dot products start almost uniform, where one object among a hundred tokens moves the mean so little
     that finding it takes many epochs.
 
+    Args:
+        dim: D.
+        heads: H; divides `dim`.
+        grid: rows and columns where the tokens that attend to each other tile an image: see `GridBias`.
+
     Raises:
         OutOfRange: `dim` is not a multiple of `heads`.
     """
 
-    def __init__(self, dim: int, *, heads: int) -> None:
+    def __init__(self, dim: int, *, heads: int, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
         if dim % heads:
             raise OutOfRange(
@@ -59,15 +64,19 @@ class Attention(nn.Module):
         self.query = scaled_linear(dim, dim)
         self.out = scaled_linear(dim, dim)
         self.sharpness_H11 = nn.Parameter(torch.full((heads, 1, 1), _SHARPNESS))
+        self.bias = None if grid is None else GridBias(grid, heads=heads)
 
     def forward(self, query_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
         """What each query read from keys and values [B, M, 2D], [B, N, D]."""
         key_BMD, value_BMD = keys_BMP.chunk(2, dim=-1)
+        mask = mask_BM[:, None, None, :]
+        if self.bias is not None:
+            mask = torch.where(mask, self.bias(query_BND.shape[1], key_BMD.shape[1]).to(query_BND.dtype), -math.inf)
         read_BHNd = F.scaled_dot_product_attention(
             F.normalize(self._split(self.query(query_BND)), dim=-1) * self.sharpness_H11,
             F.normalize(self._split(key_BMD), dim=-1),
             self._split(value_BMD),
-            attn_mask=mask_BM[:, None, None, :],
+            attn_mask=mask,
             scale=1.0,
         )
         out_BND: Tensor = self.out(read_BHNd.transpose(1, 2).flatten(2))
@@ -78,13 +87,41 @@ class Attention(nn.Module):
         return split_BHNd
 
 
+class GridBias(nn.Module):
+    """What a head adds to the score of a key for where it lies from the query: a number an offset, 0 at the start.
+
+    The relative position bias of Swin (Liu et al. 2021, arXiv:2103.14030), which its second version adds to cosines as
+    here (arXiv:2111.09883): how near a thing lies need not be found in products of positions. Tokens before those of
+    the grid (a summary) share one number.
+
+    Args:
+        grid: rows h and columns w of the tokens, which lie row by row.
+        heads: H.
+    """
+
+    def __init__(self, grid: tuple[int, int], *, heads: int) -> None:
+        super().__init__()
+        self.tokens = grid[0] * grid[1]
+        self.table_RH = nn.Parameter(torch.zeros(1 + (2 * grid[0] - 1) * (2 * grid[1] - 1), heads))
+        self.offsets_NN: Tensor
+        self.register_buffer("offsets_NN", grid_offsets(*grid), persistent=False)
+
+    def forward(self, queries: int, keys: int) -> Tensor:
+        """The scores of the first `queries` tokens for all `keys`, [H, queries, keys]; the grid's tokens come last."""
+        before = keys - self.tokens
+        offsets = F.pad(self.offsets_NN, (before, 0, before, 0))[:queries]
+        return _SHARPNESS * F.embedding(offsets, self.table_RH).permute(2, 0, 1)
+
+
 class ReadBlock(nn.Module):
     """A pre-norm block that reads a context: x + attention(norm x, keys), then x + feed-forward(norm x)."""
 
-    def __init__(self, dim: int, *, heads: int, dropout: float, expansion: int = 2) -> None:
+    def __init__(
+        self, dim: int, *, heads: int, dropout: float, expansion: int = 2, grid: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads=heads)
+        self.attention = Attention(dim, heads=heads, grid=grid)
         self.feed_norm = nn.LayerNorm(dim)
         self.feed = FeedForward(dim, expansion=expansion, dropout=dropout)
         self.drop = nn.Dropout(dropout)
@@ -97,17 +134,47 @@ class ReadBlock(nn.Module):
 
 
 class SelfBlock(ReadBlock):
-    """A pre-norm transformer block: a `ReadBlock` whose context is its own input."""
+    """A pre-norm transformer block: a `ReadBlock` whose context is its own input.
 
-    def __init__(self, dim: int, *, heads: int, dropout: float, expansion: int = 2) -> None:
-        super().__init__(dim, heads=heads, dropout=dropout, expansion=expansion)
+    Args:
+        dim: D.
+        heads: of attention; divides `dim`.
+        dropout: of what is added.
+        expansion: of the feed-forward layer.
+        grid: rows and columns where the tokens tile an image: see `GridBias`.
+        identity: start as the identity, what is added being zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1). A
+            token then keeps what is its own until something of the others is worth more, and readers find it sooner.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        heads: int,
+        dropout: float,
+        expansion: int = 2,
+        grid: tuple[int, int] | None = None,
+        identity: bool = False,
+    ) -> None:
+        super().__init__(dim, heads=heads, dropout=dropout, expansion=expansion, grid=grid)
         self.keys = scaled_linear(dim, 2 * dim)
+        if identity:
+            for parameter in (*self.attention.out.parameters(), *self.feed[-1].parameters()):
+                nn.init.zeros_(parameter)
 
     def forward(  # type: ignore[override]
         self, x_BND: Tensor, mask_BN: Tensor, *, first: int | None = None
     ) -> Tensor:
         """[B, N, D] -> [B, N, D]; with `first`, only the first so many tokens ask, and only they are returned."""
         return super().forward(x_BND[:, :first], self.keys(self.norm(x_BND)), mask_BN)
+
+
+def grid_offsets(height: int, width: int) -> Tensor:
+    """The number, from 1, of the offset between every two tokens of a grid, int64 [N, N] with N = height * width."""
+    rows_N, columns_N = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    down_NN = rows_N[:, None] - rows_N + height - 1
+    across_NN = columns_N[:, None] - columns_N + width - 1
+    return 1 + down_NN * (2 * width - 1) + across_NN
 
 
 def scaled_linear(width: int, out: int) -> nn.Linear:

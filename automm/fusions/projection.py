@@ -67,7 +67,8 @@ class TokenProjection(nn.Module):
     """A field's tokens and pooled vector at one width D, with learned positions, after `layers` within the field.
 
     Those are transformer layers (`context="attention"`) or messages of pairs (`"pairs"`), between the tokens of an
-    image or a sound: a text's have seen each other in its encoder. With `summary`, the pooled vector takes part in
+    image or a sound: a text's have seen each other in its encoder. Where they tile an image, attention also knows how
+    far apart two of them lie. Attention starts as the identity. With `summary`, the pooled vector takes part in
     attention as one more token, so that it may gather what it needs; without, the mean of the tokens stands for it. A
     field without tokens of its own has a single token: it gets neither position nor context.
 
@@ -97,7 +98,9 @@ class TokenProjection(nn.Module):
         blocks = layers if spec.has_tokens and spec.modality in _GRIDS else 0
         self.pairs = blocks > 0 and context == "pairs"
         self.blocks = nn.ModuleList(
-            PairBlock(dim, dropout=dropout) if self.pairs else SelfBlock(dim, heads=heads, dropout=dropout)
+            PairBlock(dim, dropout=dropout)
+            if self.pairs
+            else SelfBlock(dim, heads=heads, dropout=dropout, grid=spec.grid, identity=True)
             for _ in range(blocks)
         )
 

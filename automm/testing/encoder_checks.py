@@ -6,6 +6,7 @@ Shape legend: U items, N tokens, W width.
 from __future__ import annotations
 
 import inspect
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def check_features(under_test: Subject) -> None:
         tokens = tuple(x.tokens_BND.shape)
         require(tokens[::2] == (count, spec.width), f"tokens are {tokens}, spec.width is {spec.width}")
         require(tokens[1] <= spec.tokens, f"there are {tokens[1]} tokens, and spec.tokens is {spec.tokens}")
+        require(spec.grid is None or math.prod(spec.grid) == tokens[1], f"{spec.grid} holds no {tokens[1]} tokens")
         require(spec.has_tokens or tokens[1] == 1, f"has_tokens is False, and there are {tokens[1]} tokens")
         require(x.mask_BN.shape == tokens[:2] and x.mask_BN.dtype == torch.bool, "the mask is no bool [U, N]")
         require(bool(x.mask_BN.any(1).all()), "an item has no valid token")

@@ -13,7 +13,7 @@ import torch
 
 from automm.types import Column, Features, FeatureSpec, FieldSpec, Modality, Schema, Table
 
-IMAGE = FeatureSpec("image", "image", 8, 6, True)
+IMAGE = FeatureSpec("image", "image", 8, 6, True, grid=(2, 3))
 TEXT = FeatureSpec("question", "text", 12, 9, True)
 AGE = FeatureSpec("age", "numeric", 4, 1, False)
 COLOUR = FeatureSpec("colour", "categorical", 5, 1, False)

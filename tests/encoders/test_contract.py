@@ -1,6 +1,7 @@
 """What holds of every encoder."""
 
 import inspect
+import math
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ def test_features_are_what_the_spec_says(case, request):
     assert features.tokens_BND.shape[::2] == (items, spec.width)
     assert features.tokens_BND.shape[1] <= spec.tokens
     assert case.modality == "text" or features.tokens_BND.shape[1] == spec.tokens
+    assert spec.grid is None or math.prod(spec.grid) == features.tokens_BND.shape[1]
     assert features.mask_BN.shape == features.tokens_BND.shape[:2]
     assert features.mask_BN.dtype == torch.bool
     assert features.mask_BN.any(1).all()

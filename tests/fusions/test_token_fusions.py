@@ -59,6 +59,30 @@ def test_attention_is_softmax_of_cosines_by_a_learned_temperature():
     torch.testing.assert_close(block(x, mask, first=1), expected[:, :1])
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_attention_over_a_grid_adds_a_number_by_offset_and_head(before):
+    """Scores with the bias, by the definition: what the head's table holds for (rows down, columns across)."""
+    torch.manual_seed(0)
+    attention = SelfBlock(8, heads=2, dropout=0.0, grid=(2, 3)).attention
+    bias = attention.bias
+    x, mask = torch.randn(2, before + 6, 8), torch.ones(2, before + 6, dtype=torch.bool)
+    keys = torch.randn(2, before + 6, 16)
+    plain = attention(x, keys, mask)
+    attention.bias = None
+    torch.testing.assert_close(attention(x, keys, mask), plain)  # all of it is 0 at the start
+    torch.nn.init.normal_(bias.table_RH)
+    scores = bias(before + 6, before + 6)
+    for head in range(2):
+        of_offset = {}
+        for one, (y, x_) in enumerate((y, x_) for y in range(2) for x_ in range(3)):
+            for other, (v, u) in enumerate((v, u) for v in range(2) for u in range(3)):
+                of_offset.setdefault((v - y, u - x_), set()).add(scores[head, before + one, before + other].item())
+        assert len(of_offset) == 3 * 5
+        assert all(len(found) == 1 for found in of_offset.values())
+        assert len({next(iter(found)) for found in of_offset.values()}) == 3 * 5
+        assert len(set(scores[head, :before].flatten().tolist())) == before  # a summary has one number for all
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(OutOfRange, match="width 10 cannot be split into 4 heads"):
         MergedTransformer(TWO, dim=10)
@@ -250,17 +274,24 @@ def test_the_field_in_focus_is_an_image_before_a_longer_text():
 
 @pytest.mark.parametrize("make", [FiLM, CrossAttention, MergedTransformer, Bottleneck, Relation])
 def test_context_layers_let_tokens_of_one_field_see_each_other(make):
-    """A change to one image token changes what `prepare` makes of another, only with context layers."""
+    """A change to one image token changes what `prepare` makes of another, only with context layers.
+
+    Those start as the identity, so that it takes other weights than the first to see it.
+    """
     items = samples.features(TWO, 3)["image"]
     items = items._replace(mask_BN=torch.ones_like(items.mask_BN))
     tokens = items.tokens_BND.clone()
     tokens[:, 5] = torch.randn(8)
     for layers, seen in ((0, False), (1, True)):
         fusion = build(make, context_layers=layers, **({"objects": 6} if make is Relation else {}))
-        first, second = (
-            fusion.prepare("image", x).tokens_BND[:, 0] for x in (items, items._replace(tokens_BND=tokens))
-        )
-        assert torch.allclose(first, second) != seen
+        for trained in (False, True):
+            if trained:
+                for parameter in fusion.parameters():
+                    parameter.data += 0.1 * torch.randn_like(parameter)
+            first, second = (
+                fusion.prepare("image", x).tokens_BND[:, 0] for x in (items, items._replace(tokens_BND=tokens))
+            )
+            assert torch.allclose(first, second) != (seen and trained)
 
 
 def test_a_text_gets_no_further_context():
