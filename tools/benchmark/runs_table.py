@@ -50,7 +50,8 @@ def fusions(runs: Sequence[Path]) -> str:
                 trials[fusion] += 1
                 for epoch, values in trial.reports:
                     reached[fusion][epoch] = max(values["accuracy"], reached[fusion].get(epoch, 0.0))
-    epochs = sorted({epoch for curve in reached.values() for epoch in curve if epoch in (1, 2, 4, 8, 16)})
+    measured = {epoch for curve in reached.values() for epoch in curve}
+    epochs = sorted(epoch for epoch in measured if epoch in (1, 2, 4, 8, 16, max(measured)))
     lines = ["| fusion | trials | " + " | ".join(f"epoch {epoch}" for epoch in epochs) + " |"]
     lines.append("|---" * (2 + len(epochs)) + "|")
     for fusion in sorted(trials, key=lambda name: -max(reached[name].values(), default=0.0)):
