@@ -64,7 +64,7 @@ class ExportSettings:
 
     enabled: bool
     opset: int
-    tolerance: float  # the largest |torch - ONNX Runtime| of a score that passes as the same function
+    tolerance: float  # the largest |torch - ONNX Runtime| of a score that passes as the same function, in its scale
     golden: int  # raw rows stored with their expected outputs
 
 

@@ -57,7 +57,7 @@ def write_bundle(out: Path, trained: Trained, settings: ExportSettings, *, confi
         _write_graph(folder / _FILE, trained, inputs, rows, settings.opset)
         _write_expected(folder, [])
         _write_manifest(folder, manifest)
-        _prove(folder, trained, manifest, rows, settings.tolerance)
+        _prove(folder, trained, manifest, rows, manifest["golden"]["tolerance"])
         _write_manifest(folder, manifest)
         Predictor.open(folder)  # as a user will: every hash, every golden row
     return manifest
@@ -106,7 +106,7 @@ def _manifest(
         "task": {"name": trained.task_settings.name, "decode": trained.task.DECODE, "labels": labels},
         "fields": fields,
         "graphs": [{"name": "model", "inputs": list(map(vars, inputs)), "outputs": [scores], "variants": [variant]}],
-        "golden": {"tolerance": float(settings.tolerance)},
+        "golden": {"tolerance": settings.tolerance * trained.task.score_scale},
         "candidate": trained.candidate,
         "config": {"file": "config.yaml", "sha256": hashlib.sha256(config_yaml.encode()).hexdigest()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},

@@ -45,6 +45,11 @@ class Regression(Task):
             raise DataError(f"the training targets do not differ: all are {self.mean:g}. Next: name another target.")
         self.labels = (_OUTPUT,)
 
+    @property
+    def score_scale(self) -> float:
+        """The targets' deviation; more where they lie so far from 0 that float32 does not hold it as exactly."""
+        return max(self.deviation, abs(self.mean) / 100)
+
     def state(self) -> dict[str, Any]:
         """The label, the mean and the deviation."""
         return {**super().state(), "mean": self.mean, "deviation": self.deviation}

@@ -25,6 +25,11 @@ class Task:
     goal: Goal
     labels: tuple[str, ...]  # what each of the C outputs means; set by fit
 
+    @property
+    def score_scale(self) -> float:
+        """What counts as one in the scores' own unit: a difference between two computations is judged against it."""
+        return 1.0
+
     def fit(self, train: Table) -> None:
         """Learn the label set from the training table's targets.
 
