@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from automm.config import compose, to_settings
 from automm.errors import ConfigError, DataError, near_miss
 from automm.flow import Result, Run
 from automm.settings import Settings
-from automm.space import Candidate, literal
+from automm.space import Candidate, Space, literal
 from automm.tasks.judged import Judge, judged_by
 from automm.types import Direction
 
@@ -21,7 +22,8 @@ log = logging.getLogger("automm")
 
 
 _TABLES = (".csv", ".parquet", ".jsonl", ".json")
-_EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa", "table": "classification"}
+_EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa"}
+_CLASSES = 20  # a target of more different whole numbers than that is a quantity
 
 
 class AutoTrainer:
@@ -30,7 +32,8 @@ class AutoTrainer:
     Args:
         dataset: an installed data source by name (`sort_of_clevr`), or the path of a table (csv, parquet, JSON lines).
         task: `vqa`, `classification`, `regression`, `multilabel` or a plugin's; None infers it from the data set (a
-            table is classified), and logs why.
+            table's by its target: lists are several labels, numbers with fractions or many values a regression), and
+            logs why.
         model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders.
         target: the column to predict; None infers it for a table (a column named target, label or answer, else the
             last one), and logs why.
@@ -89,6 +92,11 @@ class AutoTrainer:
     def run_dir(self) -> Path:
         """Where everything is kept."""
         return self.settings.run_dir
+
+    @property
+    def space(self) -> Space:
+        """What is searched: the settings' space for the modalities that the data has. Reads the data."""
+        return (self._run or Run(self.settings)).space
 
     def hyperopt(
         self, objective: str | Judge | None = None, direction: Direction | None = None, timeout: float | None = None
@@ -208,24 +216,44 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
             f"no data set {name!r}: it is no installed source and no file here. "
             f"{near_miss(name, registry.names('data'))} Next: one of these names, or the path of a table."
         )
-    if task is None:
-        task = _EMBEDDED_TASK.get(source, "classification")
-        log.info("task: %s, because that is what %s is for", task, source if source != "table" else path.name)
-    out = [f"+task={task}", f"search={preset}", f"data={source}"]
-    if source == "table":
-        out += [f"data.path={literal(str(path))}", f"data.target={literal(target or _target_of(path))}"]
-    return out
+    if source != "table":
+        if task is None:
+            task = _EMBEDDED_TASK.get(source, "classification")
+            log.info("task: %s, because that is what %s is for", task, source)
+        return [f"+task={task}", f"search={preset}", f"data={source}"]
+    if target is None or task is None:
+        from automm.data.table_files import read_cells
+
+        cells = read_cells(path)
+        target = target or _target_of(list(cells))
+        if task is None and target in cells:
+            task = _task_of(target, cells[target])
+    keys = [f"data.path={literal(str(path))}", f"data.target={literal(target)}"]
+    return [f"+task={task or 'classification'}", f"search={preset}", f"data={source}", *keys]
 
 
-def _target_of(path: Path) -> str:
+def _target_of(names: Sequence[str]) -> str:
     """The column to predict: one that is called so, else the last."""
-    from automm.data.table_files import read_cells
-
-    names = list(read_cells(path))
     called = next((n for n in names if n.lower() in ("target", "label", "answer", "class", "y")), None)
     chosen = called or names[-1]
     log.info("target: %s, %s", chosen, "by its name" if called else "the last column; say target= if it is another")
     return chosen
+
+
+def _task_of(target: str, cells: Sequence[Any]) -> str:
+    """The task that suits a table's target."""
+    known = [cell for cell in cells if cell is not None]
+    kinds = {type(cell) for cell in known}
+    if kinds == {list}:
+        task, why = "multilabel", "lists of labels"
+    elif kinds and kinds <= {int, float} and any(isfinite(cell) and cell % 1 for cell in known):
+        task, why = "regression", "numbers with fractions"
+    elif kinds and kinds <= {int, float} and len(set(known)) > _CLASSES:
+        task, why = "regression", f"{len(set(known))} different numbers"
+    else:
+        task, why = "classification", f"{len(set(map(str, known)))} different values"
+    log.info("task: %s, because %s holds %s; say task= if it is another", task, target, why)
+    return task
 
 
 def _weights(model_name: str) -> str:

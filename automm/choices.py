@@ -64,6 +64,12 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
     return Space(params)
 
 
+def for_modalities(space: Space, modalities: Iterable[str]) -> Space:
+    """The space without the encoders of other modalities than these: what there is to decide for some data."""
+    wanted = {None, *modalities}
+    return Space({path: param for path, param in space.params.items() if encoded(path) in wanted})
+
+
 def encoded(path: str) -> str | None:
     """The modality whose encoder a configuration path is about; None for a path of something else."""
     return path.split(".")[1] if path.startswith("encoder.") else None

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from automm import registry
-from automm.choices import encoded
+from automm.choices import for_modalities
 from automm.data.source import Source
 from automm.errors import StudyError
 from automm.export.bundle import write_bundle
@@ -130,8 +130,7 @@ class Run:
     @cached_property
     def space(self) -> Space:
         """What is searched: the settings' space without the encoders of modalities that no input field has."""
-        wanted = {None, *(field.modality for field in self.splits.train.schema.inputs)}
-        return Space({path: param for path, param in self.settings.space.params.items() if encoded(path) in wanted})
+        return for_modalities(self.settings.space, {field.modality for field in self.splits.train.schema.inputs})
 
     @cached_property
     def progress(self) -> Progress:

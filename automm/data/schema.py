@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 from automm.errors import DataError, OutOfRange, UnknownKey, near_miss
+from automm.runtime.numbers import written
 from automm.types import FieldSpec, Modality, Role
 
-ENCODABLE: tuple[Modality, ...] = ("image", "text")  # what encoders exist for today
+ENCODABLE: tuple[Modality, ...] = ("image", "text", "numeric", "categorical")  # what encoders exist for today
 
 _IMAGE_FILE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
 _REPEATS = 5  # a word that stands in this many rows on average is a category
@@ -37,10 +38,20 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
         raise DataError(f"column {name!r} holds {found}, which is no modality. Next: leave it out, data.drop=[{name}].")
     if all(_IMAGE_FILE.fullmatch(cell) for cell in known):
         return FieldSpec(name, "image", role, f"every value is the name of an image file, such as {known[0]!r}")
+    if role == "input" and _are_numbers(known):
+        return FieldSpec(name, "numeric", role, f"{len(known)} numbers written as text, such as {known[0]!r}")
     distinct, words = len(set(known)), sum(len(cell.split()) for cell in known) / len(known)
     reason = f"{distinct} distinct strings in {len(known)} rows, {words:.1f} words on average"
     category = distinct * _REPEATS <= len(known) and words < _SENTENCE
     return FieldSpec(name, "categorical" if category else "text", role, reason)
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether all of these strings are numbers, in one unit or none."""
+    try:
+        return len({written(cell)[1] for cell in cells}) == 1
+    except DataError:
+        return False
 
 
 def infer_inputs(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]) -> tuple[FieldSpec, ...]:

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from automm.errors import BundleError, near_miss
+from automm.runtime.categories import CategoryPreprocess
 from automm.runtime.images import ImagePreprocess
+from automm.runtime.numbers import NumericPreprocess
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
 
-KINDS: dict[str, type[Preprocess]] = {cls.kind: cls for cls in (ImagePreprocess, TextPreprocess)}
+KINDS: dict[str, type[Preprocess]] = {
+    cls.kind: cls for cls in (ImagePreprocess, TextPreprocess, NumericPreprocess, CategoryPreprocess)
+}
 
 
 def save_preprocess(preprocess: Preprocess, folder: Path) -> dict[str, Any]:

@@ -166,6 +166,10 @@ def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
         (["x"] * 20 + ["y"] * 20, "categorical"),
         (["is it on the left"] * 40, "text"),
         (["alpha", "beta", "gamma"], "text"),
+        (["1,200 kg", "3 kg", None], "numeric"),
+        (["1 kg", "3 g"], "text"),
+        (["A12", "A13"], "text"),
+        (["2020-01-02", "2020-01-03"], "text"),
         ([1, 2.5, None], "numeric"),
         ([True, False], "categorical"),
     ],
@@ -176,17 +180,26 @@ def test_modalities_are_inferred_with_a_reason(cells, modality):
     assert field.reason
 
 
-def test_columns_without_an_encoder_are_named_with_what_to_do(tmp_path):
-    table = [{**row, "weight": i / 3, "brand": "ab"[i % 2]} for i, row in enumerate(rows())]
+def test_numbers_and_categories_are_inputs(tmp_path):
+    table = [{**row, "weight": i / 4, "size": f"{i} cm", "brand": i % 2} for i, row in enumerate(rows())]
+    table[3]["weight"] = ""
     pictures(tmp_path, table)
     write_csv(tmp_path / "t.csv", table)
-    message = failure(tmp_path / "t.csv")
-    assert "'weight' is numeric" in message
-    assert "'brand' is categorical" in message
-    assert "data.drop=[weight,brand]" in message
-    assert "data.columns.weight=text" in message
-    splits = load(tmp_path / "t.csv", drop=["who", "weight"], columns={"brand": "text"})
-    assert splits.train.row(0)["brand"] in ("a", "b")
+    splits = load(tmp_path / "t.csv", columns={"brand": "categorical"})
+    modalities = [(f.name, f.modality) for f in splits.train.schema.inputs]
+    assert modalities[2:] == [("weight", "numeric"), ("size", "numeric"), ("brand", "categorical")]
+    assert "written as text, such as '0 cm'" in splits.train.schema["size"].reason
+    cells = {i: t.row(at) for t in (splits.train, splits.valid, splits.test) for at, i in enumerate(t.ids)}
+    assert [cells[i]["weight"] for i in (2, 3)] == [0.5, None]
+    assert cells[5]["size"] == "5 cm"
+    assert cells[5]["brand"] == "1"
+
+
+def test_columns_without_an_encoder_are_named_with_what_to_do(table):
+    message = failure(table, columns={"title": "audio"})
+    assert "'title' is audio (as data.columns says)" in message
+    assert "data.drop=[title]" in message
+    assert "data.columns.title=text" in message
 
 
 BAD = {

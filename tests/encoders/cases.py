@@ -11,6 +11,12 @@ from automm.types import FieldSpec
 
 TEXTS = ["is the red cat left?", "the dog", "a blue cat is a cat is a cat", "red"]
 IMAGES = list(np.random.default_rng(0).integers(0, 256, (4, 20, 28, 3), np.uint8))
+VALUES = {
+    "image": IMAGES,
+    "text": TEXTS,
+    "numeric": [0.5, -3, 12.25, 1e3],
+    "categorical": ["red", "blue", "other", "1"],
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Case:
 
     @property
     def values(self):
-        return IMAGES if self.modality == "image" else TEXTS
+        return VALUES[self.modality]
 
 
 CASES = {
@@ -52,6 +58,8 @@ CASES = {
     "open_clip_image": Case("open_clip_image", "image", {}, "tiny_clip"),
     "open_clip_text": Case("open_clip_text", "text", {}, "tiny_clip"),
     "open_clip_text on transformers": Case("open_clip_text", "text", {}, "tiny_clip_on_bert"),
+    "periodic": Case("periodic", "numeric"),
+    "embedding": Case("embedding", "categorical"),
 }
 
 
@@ -59,7 +67,7 @@ def build(name, modality, *, values=None, **options):
     """(encoder in evaluation mode, preprocessing), seeded."""
     factory = registry.get("encoder", name).factory
     spec = FieldSpec("thing", modality)
-    seen = values if values is not None else IMAGES if modality == "image" else TEXTS
+    seen = values if values is not None else VALUES[modality]
     preprocess = factory.fit_preprocess(spec, seen, **options)
     torch.manual_seed(0)
     return factory(spec, preprocess, **options).eval(), preprocess

@@ -34,7 +34,7 @@ def test_the_search_gives_a_configuration_of_the_space(trainer):
     best = trainer.hyperopt()
     assert best["fusion.name"] in ("concat", "gated")
     assert best["training.batch_size"] == 200
-    trainer.settings.space.check(best)
+    trainer.space.check(best)
 
 
 def test_loss_is_minimised(trainer):
@@ -61,7 +61,7 @@ def test_a_function_needs_a_direction(trainer):
 
 
 def test_a_given_configuration_is_trained_and_served(trainer, tmp_path):
-    config = trainer.settings.space.defaults() | {"training.lr": 0.0005}
+    config = trainer.space.defaults() | {"training.lr": 0.001}
     trainer.fit(config)
     assert trainer._stages.best.candidate == config
     assert 0 <= trainer.evaluate("valid")["accuracy"] <= 1
@@ -85,12 +85,30 @@ def test_task_and_target_are_inferred_with_a_reason(tmp_path, caplog):
     assert "by its name" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("rows", "task", "why"),
+    [
+        ([{"wanted": i / 2} for i in range(40)], "regression", "numbers with fractions"),
+        ([{"wanted": i} for i in range(40)], "regression", "40 different numbers"),
+        ([{"wanted": i % 3} for i in range(40)], "classification", "3 different values"),
+        ([{"wanted": "ab"[i % 2]} for i in range(40)], "classification", "2 different values"),
+        ([{"wanted": ["a", "b"][: i % 3]} for i in range(40)], "multilabel", "lists of labels"),
+    ],
+)
+def test_the_target_says_which_task_it_is(rows, task, why, tmp_path, caplog):
+    table = tmp_path / "t.jsonl"
+    table.write_text("".join(json.dumps({"text": f"row {i}", **row}) + "\n" for i, row in enumerate(rows)))
+    with caplog.at_level(logging.INFO, logger="automm"):
+        assert AutoTrainer(table, run_dir=tmp_path / "run").settings.task.name == task
+    assert why in caplog.text
+
+
 def test_encoders_of_absent_modalities_are_neither_searched_nor_asked_for(tmp_path):
     (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"word {i} of many,{i % 2}\n" for i in range(40)))
     options = {"overrides": ["training.epochs=1", "search.min_epochs=1", "search.max_epochs=1", "fusion=concat"]}
     with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run", **options) as made:
         assert any(path.startswith("encoder.image.") for path in made.settings.space.params)
-        best = made._stages.space.defaults()
+        best = made.space.defaults()
         assert {path.split(".")[1] for path in best if path.startswith("encoder.")} == {"text"}
     with AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "again", **options) as again:
         again.fit(best)

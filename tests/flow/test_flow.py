@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from automm.choices import for_modalities
 from automm.config import compose, to_settings
 from automm.errors import DataError, StudyError
 from automm.flow import run
@@ -69,8 +70,9 @@ def test_accuracy_is_that_of_the_stored_predictions(finished):
 def test_best_overrides_reproduce_the_candidate(finished):
     best = stored(finished.run_dir)["best"]
     again = to_settings(compose(best["overrides"]), finished.run_dir.parent)
-    assert again.space.defaults() == best["candidate"]
-    assert again.space.cardinality() == 1
+    decided = for_modalities(again.space, ("image", "text"))
+    assert decided.defaults() == best["candidate"]
+    assert decided.cardinality() == 1
 
 
 def test_the_bundle_answers_as_the_run_did(finished):
@@ -168,7 +170,7 @@ def test_the_study_lists_what_the_result_counts(finished):
     with Study.open(finished.run_dir / "study.db", readonly=True) as study:
         rows = trials_table(study)
     assert len(rows) == stored(finished.run_dir)["trials"]["total"]
-    defaults = settings_in(finished.run_dir.parent).space.defaults()
+    defaults = for_modalities(settings_in(finished.run_dir.parent).space, ("image", "text")).defaults()
     rounded = {path: float(f"{value:.6g}") if isinstance(value, float) else value for path, value in defaults.items()}
     assert rows[0]["candidate"] == rounded
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from automm.data.source import Source
 from automm.data.split import check_disjoint, linked, same_inputs, split_rows, take
 from automm.data.table_files import Cells, read_cells
 from automm.errors import DataError, OutOfRange, near_miss
+from automm.runtime.categories import category
+from automm.runtime.distinct import is_missing
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
@@ -25,9 +27,9 @@ log = logging.getLogger(__name__)
 class TableSource(Source):
     """Rows of a .csv, .tsv, .parquet or .jsonl file.
 
-    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), other
-    strings are text, or a category where few of them are repeated often. Numbers and categories have no encoder yet
-    and must be left out or declared as text. A missing cell is a missing modality; a row without a target cannot be
+    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), numbers
+    are numbers, also as text with one unit or thousands separators, other strings are text, or a category where few of
+    them are repeated often. A missing cell is a missing modality; a row without a target cannot be
     used, nor one whose image cannot be read.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
@@ -154,10 +156,14 @@ class TableSource(Source):
 
 
 def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
-    """Cells as raw values: an image's path is made absolute, a text's cell a string."""
-    if field.modality == "image":
-        return [None if cell is None else str(path.parent / str(cell)) for cell in cells]
-    return [None if cell is None else str(cell) for cell in cells]
+    """Cells as raw values: an image's path is made absolute, a number stays as it stands, others become strings."""
+    to_raw: dict[str, Callable[[Any], Any]] = {
+        "image": lambda cell: str(path.parent / str(cell)),
+        "numeric": lambda cell: cell,
+        "categorical": category,
+    }
+    raw = to_raw.get(field.modality, str)
+    return [None if is_missing(cell) else raw(cell) for cell in cells]
 
 
 def _column(cells: Sequence[Any]) -> Column:

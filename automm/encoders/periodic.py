@@ -1,0 +1,67 @@
+"""A number as a vector.
+
+Shape legend: U distinct numbers, K frequencies, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from automm.encoders.encoder import Encoder
+from automm.runtime.numbers import NumericPreprocess
+from automm.runtime.preprocess import Preprocess
+from automm.space import Float, OneOf, Space
+from automm.types import Features, FeatureSpec, FieldSpec, Modality
+
+
+class Periodic(Encoder):
+    """A linear layer over the number, and a hidden layer over sines and cosines of it with learned frequencies.
+
+    The PLR embedding of Gorishniy et al. 2022 (arXiv:2203.05556), which lets a network bend where a number matters,
+    beside a linear path for where it does not. Both read the standardised number and its normal score: see
+    NumericPreprocess.
+
+    Options:
+        width: D.
+        frequencies: K, of each of the two.
+        sigma: deviation of the frequencies at the start: the larger, the finer what is told apart from the first.
+    """
+
+    MODALITIES: ClassVar[tuple[Modality, ...]] = ("numeric",)
+    SPACE: ClassVar[Space] = Space(
+        {
+            "width": OneOf((8, 16, 32, 64), ordered=True, default=16),
+            "sigma": Float(0.01, 10.0, log=True, default=0.1),
+        }
+    )
+
+    @classmethod
+    def fit_preprocess(cls, field: FieldSpec, values: Sequence[Any], **options: Any) -> Preprocess:
+        """Median, scale and quantiles of `values`."""
+        return NumericPreprocess.fit(values)
+
+    def __init__(
+        self, field: FieldSpec, preprocess: Preprocess, *, width: int = 16, frequencies: int = 16, sigma: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.frequencies_2K = nn.Parameter(torch.randn(2, frequencies) * sigma)
+        self.linear = nn.Linear(2, width)
+        self.bends = nn.Sequential(nn.Linear(4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
+        self.spec = FeatureSpec(field.name, "numeric", width, 1, has_tokens=False)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Features:
+        """`values` float32 [U, 2] -> Features of U numbers."""
+        x_U2 = inputs["values"].to(self.linear.weight.dtype)
+        angles_U2K = 2 * math.pi * x_U2[..., None] * self.frequencies_2K
+        waves_UF = torch.cat([angles_U2K.sin(), angles_U2K.cos()], dim=-1).flatten(1)
+        return single_token(self.linear(x_U2) + self.bends(waves_UF))
+
+
+def single_token(x_UD: Tensor) -> Features:
+    """Features whose only token is the pooled vector."""
+    return Features(x_UD[:, None], torch.ones_like(x_UD[:, :1], dtype=torch.bool), x_UD)

@@ -1,0 +1,146 @@
+"""Numbers: a cell -> a standardised number and its rank among the training values, as a normal score."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from automm.errors import DataError
+from automm.runtime.preprocess import Preprocess
+from automm.types import TensorSpec
+
+_KNOTS = 257  # of the curve from values to normal scores
+_LEAST = 1e-30  # what differs less is the same
+_FURTHEST = 10.0  # scales from the median; what lies further is told apart by its rank alone
+_WRITTEN = re.compile(
+    r"(?P<before>[$€£¥₹]?)\s*(?P<number>[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][+-]?\d+)?)"
+    r"\s*(?P<after>[^\d\s.,+-]{0,6})"
+)
+
+
+class NumericPreprocess(Preprocess):
+    """Two channels: (value - median) / scale, cut at 10 scales, and the normal score of the value's rank.
+
+    The first keeps what is linear, the second what heavy tails and outliers would hide. Both are computed in float64: a
+    timestamp standardised in float32 has lost its minutes.
+
+    Args:
+        median: of the training values.
+        scale: half of their interquartile range over 0.6745, a deviation that outliers do not reach.
+        knots: training quantiles, strictly ascending.
+        normal: the normal score of each knot.
+        affix: what stands before and after a number written as text, such as ("$", "") or ("", "kg"); another is
+            refused.
+    """
+
+    kind: ClassVar[str] = "numeric"
+
+    def __init__(
+        self,
+        *,
+        median: float,
+        scale: float,
+        knots: Sequence[float],
+        normal: Sequence[float],
+        affix: Sequence[str] = ("", ""),
+    ) -> None:
+        self.median, self.scale = float(median), float(scale)
+        self.knots, self.normal = [float(k) for k in knots], [float(n) for n in normal]
+        self.affix = (affix[0], affix[1])
+
+    @classmethod
+    def fit(cls, values: Sequence[Any]) -> Self:
+        """From distinct training values.
+
+        Raises:
+            DataError: there are none, or one is no number.
+        """
+        if not values:
+            raise DataError("a numeric column has no value to learn from. Next: leave it out with data.drop.")
+        affix = next((written(v)[1] for v in values if isinstance(v, str)), ("", ""))
+        numbers_U = np.sort(np.array([number(value, affix) for value in values], np.float64))
+        low, median, high = np.quantile(numbers_U, (0.25, 0.5, 0.75))
+        scale = max((high - low) / (2 * 0.6745) or numbers_U.std(), _LEAST)
+        levels = (np.arange(_KNOTS) + 0.5) / _KNOTS
+        knots, first = np.unique(np.quantile(numbers_U, levels), return_index=True)
+        last = np.append(first[1:], _KNOTS) - 1
+        middle = (levels[first] + levels[last]) / 2  # of the levels that share a knot
+        return cls(
+            median=median,
+            scale=scale,
+            knots=knots.tolist(),
+            normal=[NormalDist().inv_cdf(p) for p in middle],
+            affix=affix,
+        )
+
+    @property
+    def signature(self) -> dict[str, TensorSpec]:
+        """`values` float32 [2]: standardised, normal score."""
+        return {"values": TensorSpec("float32", (2,))}
+
+    def __call__(self, values: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Numbers -> `values`, [len(values), 2]; a missing one is the median.
+
+        Raises:
+            DataError: a value is no finite number.
+        """
+        numbers_U = np.array([self.median if v is None else number(v, self.affix) for v in values], np.float64)
+        linear_U = np.clip((numbers_U - self.median) / self.scale, -_FURTHEST, _FURTHEST)
+        ranked_U = np.interp(numbers_U, self.knots, self.normal)
+        return {"values": np.stack([linear_U, ranked_U], axis=1).astype(np.float32)}
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Everything is in the JSON."""
+        return {
+            "median": self.median,
+            "scale": self.scale,
+            "knots": self.knots,
+            "normal": self.normal,
+            "affix": list(self.affix),
+        }
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any]) -> Self:
+        """The inverse of `save`."""
+        return cls(**config)
+
+
+def number(value: Any, affix: tuple[str, str] = ("", "")) -> float:
+    """A cell as a number; text may have thousands separators, and `affix` around the number or nothing.
+
+    Raises:
+        DataError: it is no finite number, or has something else around it.
+    """
+    if isinstance(value, str):
+        found, around = written(value)
+        if around not in (affix, ("", "")):
+            raise DataError(
+                f"{value!r:.60} is not in the unit of the other numbers ({' '.join(affix).strip() or 'none'})."
+            )
+    elif isinstance(value, (int, float, np.integer, np.floating)):
+        found = float(value)
+    else:
+        raise DataError(f"a number is expected, not {type(value).__name__} ({value!r:.60}).")
+    if not math.isfinite(found):
+        raise DataError(f"{value!r:.60} is not a finite number. Next: leave the cell empty where it is unknown.")
+    return found
+
+
+def written(text: str) -> tuple[float, tuple[str, str]]:
+    """A number written as text, such as "1,234.5 kg" or "$12", and what stands before and after it.
+
+    Raises:
+        DataError: it is none.
+    """
+    found = _WRITTEN.fullmatch(text.strip())
+    try:
+        assert found is not None
+        return float(found["number"].replace(",", "")), (found["before"], found["after"])
+    except (AssertionError, ValueError):
+        raise DataError(f"{text!r:.60} is no number. Next: check the column's modality.") from None
