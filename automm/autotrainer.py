@@ -75,6 +75,7 @@ class AutoTrainer:
             asked.append(f"run.dir={literal(str(run_dir))}")
         self.settings: Settings = to_settings(compose(asked), Path.cwd(), overrides=asked)
         self._run: Run | None = None
+        self._preview: Run | None = None  # has read the data and done nothing else, so that settings may still change
         self._judge: Judge | None = None
 
     def __enter__(self) -> Self:
@@ -96,7 +97,7 @@ class AutoTrainer:
     @property
     def space(self) -> Space:
         """What is searched: the settings' space for the modalities that the data has. Reads the data."""
-        return (self._run or Run(self.settings)).space
+        return self._looked.space
 
     def hyperopt(
         self, objective: str | Judge | None = None, direction: Direction | None = None, timeout: float | None = None
@@ -188,23 +189,32 @@ class AutoTrainer:
     def _stages(self) -> Run:
         if self._run is None:
             self._run = Run(self.settings)
+            if self._preview is not None:
+                self._run.splits = self._preview.splits  # read once
             if self._judge is not None:
                 judged_by(self._run.task, str(self.settings.search.objective), self._judge)
         return self._run
+
+    @property
+    def _looked(self) -> Run:
+        """Stages for what only the data can tell."""
+        if self._run is not None:
+            return self._run
+        if self._preview is None:
+            self._preview = Run(self.settings)
+        return self._preview
 
     def _pin(self, config: Mapping[str, Any]) -> None:
         if self._run is not None:
             if dict(config) == self._run.best.candidate:
                 return
             raise ConfigError("a search has begun, and its best is another configuration. Next: a new AutoTrainer.")
-        stages = Run(self.settings)  # only the data says what there is to configure
-        space = stages.space
+        space = self.space
         space.check(config)
         for path, value in config.items():
             space = space.narrow(path, [value] if value is None else value)
         search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
         self.settings = replace(self.settings, space=space, search=search)
-        self._stages.splits = stages.splits  # read once
 
 
 def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -103,6 +103,11 @@ class Features(NamedTuple):
     tokens_BND: Tensor
     mask_BN: Tensor
     pooled_BD: Tensor
+
+    @classmethod
+    def of_vector(cls, x_UD: Tensor) -> Self:
+        """Features whose only token is their vector: expanding them to rows moves nothing else."""
+        return cls(x_UD[:, None], x_UD.new_ones(x_UD.shape[0], 1).bool(), x_UD)
 
 
 class Stream(NamedTuple):

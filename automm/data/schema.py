@@ -13,6 +13,7 @@ from automm.types import FieldSpec, Modality, Role
 ENCODABLE: tuple[Modality, ...] = ("image", "text", "numeric", "categorical")  # what encoders exist for today
 
 _IMAGE_FILE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
+_CODE = re.compile(r"\s*0\d")
 _REPEATS = 5  # a word that stands in this many rows on average is a category
 _SENTENCE = 3  # words; what is as long is text however often it is repeated
 
@@ -47,9 +48,9 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all of these strings are numbers, in one unit or none."""
+    """Whether all of these strings are numbers, in one unit or none; with leading zeros they are codes."""
     try:
-        return len({written(cell)[1] for cell in cells}) == 1
+        return len({written(cell)[1] for cell in cells}) == 1 and not any(map(_CODE.match, cells))
     except DataError:
         return False
 

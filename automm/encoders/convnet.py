@@ -208,7 +208,7 @@ class Cells(nn.Module):
 
 
 def start_even(project: nn.Linear, groups: Sequence[int]) -> None:
-    """Initialise a linear layer so that each group of its inputs gives its outputs the same variance.
+    """Initialise a linear layer so that each group of its inputs moves its outputs about as much.
 
     The first group are averages of standardised pixels, the others what GroupNorm and ReLU left of a layer.
     """

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
-from automm.encoders.periodic import single_token
 from automm.errors import ConfigError
 from automm.runtime.categories import CategoryPreprocess
 from automm.runtime.preprocess import Preprocess
@@ -43,4 +42,4 @@ class Embedding(Encoder):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`index` int64 [U] -> Features of U categories."""
-        return single_token(self.embedding(inputs["index"]))
+        return Features.of_vector(self.embedding(inputs["index"]))

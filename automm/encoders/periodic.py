@@ -59,9 +59,4 @@ class Periodic(Encoder):
         x_U2 = inputs["values"].to(self.linear.weight.dtype)
         angles_U2K = 2 * math.pi * x_U2[..., None] * self.frequencies_2K
         waves_UF = torch.cat([angles_U2K.sin(), angles_U2K.cos()], dim=-1).flatten(1)
-        return single_token(self.linear(x_U2) + self.bends(waves_UF))
-
-
-def single_token(x_UD: Tensor) -> Features:
-    """Features whose only token is the pooled vector."""
-    return Features(x_UD[:, None], torch.ones_like(x_UD[:, :1], dtype=torch.bool), x_UD)
+        return Features.of_vector(self.linear(x_U2) + self.bends(waves_UF))

@@ -42,7 +42,8 @@ def check_parity(trained: Trained, predictor: Predictor, rows: Sequence[Row], *,
         if not apart <= tolerance:
             raise ExportError(
                 f"the exported model is not the trained one: on {len(batch)} rows with {missing} missing cells their "
-                f"scores are {apart:.3g} apart, {tolerance:.3g} is allowed (export.tolerance). No bundle was written. "
+                f"scores are {apart:.3g} apart, {tolerance:.3g} is allowed (export.tolerance, in their "
+                "scale). No bundle was written. "
                 "Next: report it to the encoder or fusion in use, or choose another."
             )
     return {"tolerance": tolerance, "max_abs": max(each["max_abs"] for each in checked), "batches": checked}

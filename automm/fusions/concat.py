@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, as_vector, needs
+from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, needs
 from automm.space import Int, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -52,7 +52,7 @@ class Concat(Fusion):
 
     def prepare(self, field: str, features: Features) -> Features:
         """The field's share of the first layer, [U, hidden]."""
-        return as_vector(self.first[field](features.pooled_BD))
+        return Features.of_vector(self.first[field](features.pooled_BD))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, hidden]."""

@@ -22,7 +22,6 @@ from automm.fusions.projection import (
     PerField,
     TokenProjection,
     VectorProjection,
-    as_vector,
     focus,
     needs,
 )
@@ -92,7 +91,7 @@ class FiLM(Fusion):
         if field == self.focus:
             prepared: Features = self.tokens(features)
             return prepared
-        return as_vector(self.condition[field](features.pooled_BD))
+        return Features.of_vector(self.condition[field](features.pooled_BD))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, 2D]."""

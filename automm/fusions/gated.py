@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, as_vector, needs
+from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, needs
 from automm.space import Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -49,7 +49,7 @@ class Gated(Fusion):
 
     def prepare(self, field: str, features: Features) -> Features:
         """W_f x_f and the field's share of every gate, side by side: [U, hidden * (1 + gates)]."""
-        return as_vector(self.project[field](features.pooled_BD))
+        return Features.of_vector(self.project[field](features.pooled_BD))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, hidden]."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, as_vector, needs
+from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, needs
 from automm.space import Int, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -55,7 +55,7 @@ class Late(Fusion):
 
     def prepare(self, field: str, features: Features) -> Features:
         """The whole of the field's MLP, [U, hidden]: nothing in it depends on other fields."""
-        return as_vector(self.decide[field](features.pooled_BD))
+        return Features.of_vector(self.decide[field](features.pooled_BD))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, hidden] a field, in the order of `specs`, each with its weight [1]; weights sum to 1."""

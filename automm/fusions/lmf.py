@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import DROPOUT, PerField, VectorProjection, as_vector, needs
+from automm.fusions.projection import DROPOUT, PerField, VectorProjection, needs
 from automm.space import OneOf, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -62,7 +62,7 @@ class LMF(Fusion):
 
     def prepare(self, field: str, features: Features) -> Features:
         """W_f^r [x_f; 1] for every r, [U, rank * hidden]."""
-        return as_vector(self.factors[field](self.project[field](features.pooled_BD)))
+        return Features.of_vector(self.factors[field](self.project[field](features.pooled_BD)))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, hidden]."""

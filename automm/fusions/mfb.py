@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from automm.fusions.fusion import Fusion
-from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, as_vector, needs
+from automm.fusions.projection import DROPOUT, HIDDEN, PerField, VectorProjection, needs
 from automm.space import OneOf, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -55,7 +55,7 @@ class MFB(Fusion):
 
     def prepare(self, field: str, features: Features) -> Features:
         """The field's factors, [U, hidden * rank]."""
-        return as_vector(self.project[field](features.pooled_BD))
+        return Features.of_vector(self.project[field](features.pooled_BD))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, hidden]."""

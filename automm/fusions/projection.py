@@ -126,11 +126,6 @@ def input_norm(spec: FeatureSpec) -> nn.Module:
     return nn.Identity() if spec.modality in _RAW else nn.LayerNorm(spec.width)
 
 
-def as_vector(x_UD: Tensor) -> Features:
-    """Features whose only token is their vector: expanding them to rows moves nothing else."""
-    return Features(x_UD[:, None], torch.ones_like(x_UD[:, :1], dtype=torch.bool), x_UD)
-
-
 def focus(specs: Sequence[FeatureSpec]) -> str:
     """The field that others modulate or read: with tokens before without, images first, then the most tokens."""
     best = min(

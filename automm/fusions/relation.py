@@ -20,7 +20,6 @@ from automm.fusions.projection import (
     PerField,
     TokenProjection,
     VectorProjection,
-    as_vector,
     focus,
     needs,
 )
@@ -108,7 +107,7 @@ class Relation(Fusion):
     def prepare(self, field: str, features: Features) -> Features:
         """W_i o and W_j o side by side, [U, O, 2G], of the field of objects; W_q q, [U, G], of the others."""
         if field != self.focus:
-            return as_vector(self.first_q[field](features.pooled_BD))
+            return Features.of_vector(self.first_q[field](features.pooled_BD))
         objects_UOD, mask_UO, pooled_UD = self.tokens(features)
         if self.summarise is not None:
             objects_UOD, mask_UO = self.summarise(objects_UOD, mask_UO)

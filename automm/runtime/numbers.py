@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
@@ -14,6 +14,8 @@ import numpy as np
 from automm.errors import DataError
 from automm.runtime.preprocess import Preprocess
 from automm.types import TensorSpec
+
+Unit = tuple[str, str]  # what stands before and after a number that is written as text
 
 _KNOTS = 257  # of the curve from values to normal scores
 _LEAST = 1e-30  # what differs less is the same
@@ -63,7 +65,7 @@ class NumericPreprocess(Preprocess):
         """
         if not values:
             raise DataError("a numeric column has no value to learn from. Next: leave it out with data.drop.")
-        affix = next((written(v)[1] for v in values if isinstance(v, str)), ("", ""))
+        affix = unit(values)
         numbers_U = np.sort(np.array([number(value, affix) for value in values], np.float64))
         low, median, high = np.quantile(numbers_U, (0.25, 0.5, 0.75))
         scale = max((high - low) / (2 * 0.6745) or numbers_U.std(), _LEAST)
@@ -111,7 +113,7 @@ class NumericPreprocess(Preprocess):
         return cls(**config)
 
 
-def number(value: Any, affix: tuple[str, str] = ("", "")) -> float:
+def number(value: Any, affix: Unit = ("", "")) -> float:
     """A cell as a number; text may have thousands separators, and `affix` around the number or nothing.
 
     Raises:
@@ -120,11 +122,16 @@ def number(value: Any, affix: tuple[str, str] = ("", "")) -> float:
     if isinstance(value, str):
         found, around = written(value)
         if around not in (affix, ("", "")):
+            others = " ".join(affix).strip()
             raise DataError(
-                f"{value!r:.60} is not in the unit of the other numbers ({' '.join(affix).strip() or 'none'})."
+                f"{value!r:.60} is not in the unit of the other numbers ({others or 'none'}). "
+                f"Next: convert it{f' to {others}' if others else ''}."
             )
     elif isinstance(value, (int, float, np.integer, np.floating)):
-        found = float(value)
+        try:
+            found = float(value)
+        except OverflowError:  # an integer beyond what a float holds
+            found = math.inf
     else:
         raise DataError(f"a number is expected, not {type(value).__name__} ({value!r:.60}).")
     if not math.isfinite(found):
@@ -132,15 +139,22 @@ def number(value: Any, affix: tuple[str, str] = ("", "")) -> float:
     return found
 
 
-def written(text: str) -> tuple[float, tuple[str, str]]:
+def written(text: str) -> tuple[float, Unit]:
     """A number written as text, such as "1,234.5 kg" or "$12", and what stands before and after it.
 
     Raises:
         DataError: it is none.
     """
     found = _WRITTEN.fullmatch(text.strip())
-    try:
-        assert found is not None
-        return float(found["number"].replace(",", "")), (found["before"], found["after"])
-    except (AssertionError, ValueError):
-        raise DataError(f"{text!r:.60} is no number. Next: check the column's modality.") from None
+    if found is None or not any(map(str.isdigit, found["number"])):
+        raise DataError(f"{text!r:.60} is no number. Next: check the column's modality.")
+    return float(found["number"].replace(",", "")), (found["before"], found["after"])
+
+
+def unit(values: Iterable[Any]) -> Unit:
+    """What stands before and after the first of `values` that has anything around its number."""
+    for value in values:
+        found = _WRITTEN.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is not None and (found["before"] or found["after"]):
+            return found["before"], found["after"]
+    return "", ""

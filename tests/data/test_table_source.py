@@ -169,6 +169,8 @@ def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
         (["1,200 kg", "3 kg", None], "numeric"),
         (["1 kg", "3 g"], "text"),
         (["A12", "A13"], "text"),
+        (["0123", "0456"], "text"),
+        (["0", "0.5"], "numeric"),
         (["2020-01-02", "2020-01-03"], "text"),
         ([1, 2.5, None], "numeric"),
         ([True, False], "categorical"),
@@ -193,6 +195,36 @@ def test_numbers_and_categories_are_inputs(tmp_path):
     assert [cells[i]["weight"] for i in (2, 3)] == [0.5, None]
     assert cells[5]["size"] == "5 cm"
     assert cells[5]["brand"] == "1"
+
+
+BAD_NUMBERS = {
+    "another unit": ("5 g", "'5 g' is not in the unit of the other numbers (cm)"),
+    "no number": ("five", "'five' is no number"),
+    "not finite": ("1e999", "'1e999' is not a finite number"),
+}
+
+
+@pytest.mark.parametrize("split", ["path", "test"])
+@pytest.mark.parametrize("case", BAD_NUMBERS)
+def test_a_bad_number_is_named_by_file_row_and_column_before_anything_trains(tmp_path, split, case, caplog):
+    bad, problem = BAD_NUMBERS[case]
+    table = [{"title": f"thing {i}", "size": f"{i} cm", "colour": COLOURS[i % 4]} for i in range(40)]
+    write_csv(tmp_path / "t.csv", table)
+    broken = [{**row, "title": f"other {row['title']}"} for row in table]
+    broken[3]["size"] = bad
+    write_csv(tmp_path / "bad.csv", broken)
+    options = {"columns": {"size": "numeric"}, "drop": [], split: str(tmp_path / "bad.csv")}
+    message = failure(tmp_path / "t.csv", **options)
+    assert f"{tmp_path / 'bad.csv'}, row 4: column 'size': {problem}. Next: mend it" in message
+    with caplog.at_level(logging.WARNING):
+        assert load(tmp_path / "t.csv", **options, on_error="skip")
+    assert "skipped 1 of 40" in caplog.text
+
+
+def test_a_category_that_is_no_plain_value_names_its_column(tmp_path):
+    write_jsonl(tmp_path / "t.jsonl", [{"tags": ["a"], "colour": COLOURS[i % 4]} for i in range(40)])
+    message = failure(tmp_path / "t.jsonl", columns={"tags": "categorical"}, drop=[])
+    assert "t.jsonl, column 'tags': a category is a plain value, not list" in message
 
 
 def test_columns_without_an_encoder_are_named_with_what_to_do(table):

@@ -127,7 +127,12 @@ def _killed_at(folder: Path, marker: str, signal_number: int) -> None:
     """Start the command, and end it at the first line of its log that holds `marker`."""
     asked = [*SMALL, f"cache_dir={folder / 'cache'}", f"run.dir={folder / 'run'}"]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "automm", *asked], env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "automm", *asked],
+        env=env,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
     log = folder / "run" / "log.jsonl"
     deadline = time.monotonic() + 120
     try:

@@ -19,6 +19,7 @@ from automm.data.table_files import Cells, read_cells
 from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
+from automm.runtime.numbers import Unit, number, unit
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ class TableSource(Source):
 
     Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), numbers
     are numbers, also as text with one unit or thousands separators, other strings are text, or a category where few of
-    them are repeated often. A missing cell is a missing modality; a row without a target cannot be
-    used, nor one whose image cannot be read.
+    them are repeated often. A missing cell is a missing modality; a row without a target cannot be used, nor one whose
+    image cannot be read or whose number is none.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
     group, an image or all of their inputs stay on one side. Where files are given, sharing a group or an image with
@@ -85,10 +86,11 @@ class TableSource(Source):
         paths = {s: need_path(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
         cells = {split: read_cells(path) for split, path in paths.items()}
         schema = self._schema(cells["train"], paths["train"])
+        units = {field.name: unit(cells["train"][field.name]) for field in schema.inputs if field.modality == "numeric"}
         tables: dict[str, Table] = {}
         groups: dict[str, list[Any] | None] = {}
         for split, path in paths.items():
-            tables[split], groups[split] = self._table(cells[split], path, schema, split == "test")
+            tables[split], groups[split] = self._table(cells[split], path, schema, units, split == "test")
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, groups)
         if "valid" not in tables:
@@ -109,8 +111,10 @@ class TableSource(Source):
             log.info("column %r is read as %s: %s", field.name, field.modality, field.reason or "as data.columns says")
         return Schema((*inputs, infer(self.target, cells[self.target], "target")))
 
-    def _table(self, cells: Cells, path: Path, schema: Schema, is_test: bool) -> tuple[Table, list[Any] | None]:
-        """The usable rows of one file, and the group of each."""
+    def _table(
+        self, cells: Cells, path: Path, schema: Schema, units: Mapping[str, Unit], is_test: bool
+    ) -> tuple[Table, list[Any] | None]:
+        """The usable rows of one file, and the group of each; numbers are in the `units` of the training table."""
         wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
         labelled = self.target in cells
         for name in wanted if is_test and not labelled else [*wanted, self.target]:
@@ -120,11 +124,11 @@ class TableSource(Source):
         columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
         targets = cells[self.target] if labelled else [None] * rows
         problems = Problems(str(path), self.on_error)
-        broken = self._broken(schema, columns)
+        broken = self._broken(schema, columns, units)
         usable = []
         for row in range(rows):
             problem = "it has no target" if labelled and targets[row] is None else ""
-            problem = problem or next((broken[c] for cells in columns.values() if (c := cells[row]) in broken), "")
+            problem = problem or next((bad[c] for name, bad in broken.items() if (c := columns[name][row]) in bad), "")
             if problem:
                 problems.add(f"{path}, row {row + 1}: {problem}.")
             else:
@@ -135,10 +139,15 @@ class TableSource(Source):
         groups = [cells[self.group][row] for row in usable] if self.group else None
         return (whole if len(usable) == rows else take(whole, np.array(usable))), groups
 
-    def _broken(self, schema: Schema, columns: Mapping[str, list[Any]]) -> dict[Any, str]:
-        """What is wrong with each image file that cannot be read."""
-        images = {c for f in schema.inputs if f.modality == "image" for c in columns[f.name] if c is not None}
-        return {str(p): problem for p, problem in broken_images(sorted(map(Path, images)), self.check_images).items()}
+    def _broken(
+        self, schema: Schema, columns: Mapping[str, list[Any]], units: Mapping[str, Unit]
+    ) -> dict[str, dict[Any, str]]:
+        """By column: what is wrong with each image file that cannot be read, and each number that is none."""
+        of = {m: [f.name for f in schema.inputs if f.modality == m] for m in ("image", "numeric")}
+        files = {Path(cell) for name in of["image"] for cell in columns[name] if cell is not None}
+        images: dict[Any, str] = {str(p): why for p, why in broken_images(sorted(files), self.check_images).items()}
+        numbers = {name: _no_numbers(name, columns[name], units[name]) for name in of["numeric"]}
+        return dict.fromkeys(of["image"], images) | numbers
 
     def _draw(
         self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]
@@ -156,14 +165,32 @@ class TableSource(Source):
 
 
 def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
-    """Cells as raw values: an image's path is made absolute, a number stays as it stands, others become strings."""
+    """Cells as raw values: an image's path is made absolute, a number stays as it stands, others become strings.
+
+    Raises:
+        DataError: a category is no plain value.
+    """
     to_raw: dict[str, Callable[[Any], Any]] = {
         "image": lambda cell: str(path.parent / str(cell)),
-        "numeric": lambda cell: cell,
+        "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }
     raw = to_raw.get(field.modality, str)
-    return [None if is_missing(cell) else raw(cell) for cell in cells]
+    try:
+        return [None if is_missing(cell) else raw(cell) for cell in cells]
+    except DataError as error:
+        raise DataError(f"{path}, column {field.name!r}: {error}") from error
+
+
+def _no_numbers(name: str, cells: Sequence[Any], affix: Unit) -> dict[Any, str]:
+    """What is wrong with each cell of a numeric column that is no number in the column's unit."""
+    problems: dict[Any, str] = {}
+    for cell in set(cells) - {None}:
+        try:
+            number(cell, affix)
+        except DataError as error:
+            problems[cell] = f"column {name!r}: {str(error).partition(' Next: ')[0].rstrip('.')}"
+    return problems
 
 
 def _column(cells: Sequence[Any]) -> Column:
