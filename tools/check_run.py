@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from automm.choices import for_modalities
 from automm.config import compose, to_settings
 
 FILES = ("config.yaml", "study.db", "log.jsonl", "report.html", "result.json", "bundle/manifest.json")
@@ -90,7 +91,7 @@ def _winner(result: Mapping[str, Any]) -> Iterator[str]:
     words = list(result["best"]["overrides"])
     if not any(word.startswith("+task=") for word in words):
         words.insert(0, f"+task={result['task']}")
-    again = to_settings(compose(words), Path.cwd()).space
+    again = for_modalities(to_settings(compose(words), Path.cwd()).space, ("image", "text"))
     if again.defaults() != result["best"]["candidate"]:
         yield f"best.overrides make another candidate: {again.defaults()}"
 
