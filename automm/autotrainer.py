@@ -13,7 +13,7 @@ from automm import registry
 from automm.config import compose, to_settings
 from automm.errors import ConfigError, DataError, near_miss
 from automm.flow import Result, Run
-from automm.settings import Settings
+from automm.settings import ComponentSettings, Settings
 from automm.space import Candidate, Space, literal
 from automm.tasks.judged import Judge, judged_by
 from automm.types import Direction
@@ -188,6 +188,9 @@ class AutoTrainer:
     @property
     def _stages(self) -> Run:
         if self._run is None:
+            if self._judge is not None:  # a function of the caller's cannot be handed to another process
+                search = replace(self.settings.search, executor=ComponentSettings("in_process"))
+                self.settings = replace(self.settings, search=search)
             self._run = Run(self.settings)
             if self._preview is not None:
                 self._run.splits = self._preview.splits  # read once
@@ -238,7 +241,7 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
         target = target or _target_of(list(cells))
         if task is None and target in cells:
             task = _task_of(target, cells[target])
-    keys = [f"data.path={literal(str(path))}", f"data.target={literal(target)}"]
+    keys = [f"data.train={literal(str(path))}", f"data.target={literal(target)}"]
     return [f"+task={task or 'classification'}", f"search={preset}", f"data={source}", *keys]
 
 

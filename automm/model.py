@@ -91,6 +91,15 @@ class Model(nn.Module):
         parts = {f"encoder.{field}": list(self.encoders[at].parameters()) for field, at in self._at.items()}
         return {**parts, "fusion": list(self.fusion.parameters()), "head": list(self.heads.parameters())}
 
+    def with_encoders(self, encoders: Mapping[str, Encoder]) -> Model:
+        """A model that shares all but these encoders with this one, whose features must have the same widths."""
+        own: dict[str, Encoder] = dict(zip(self.fields, self.encoders, strict=True))  # type: ignore[arg-type]
+        out = Model(
+            {field: encoders.get(field, encoder) for field, encoder in own.items()}, self.fusion, list(self.heads)
+        )
+        out.absent = self.absent
+        return out.train(self.training)
+
     def train(self, mode: bool = True) -> Model:
         """Training mode; an encoder without trainable parameters is a fixed function and stays in evaluation mode."""
         super().train(mode)
@@ -151,26 +160,43 @@ class Model(nn.Module):
             return self.fusion.prepare(field, features), rows_B
 
 
-def fit_preprocessors(candidate: Candidate, schema: Schema, train: Table) -> dict[str, Preprocess]:
-    """The preprocessing of every input field, fitted on the training table's distinct values.
+def fit_preprocess(candidate: Candidate, spec: FieldSpec, train: Table) -> Preprocess:
+    """The preprocessing of an input field, fitted on the training table's distinct values.
 
     Raises:
-        ConfigError: the candidate names no encoder for a modality, or one that cannot read it.
+        ConfigError: the candidate names no encoder for its modality, or one that cannot read it.
         DataError: the values cannot be learnt from.
     """
-    out = {}
-    for spec in schema.inputs:
-        component, options = _encoder(candidate, spec)
-        column = train.columns[spec.name]
-        used = np.unique(column.index[column.index >= 0])
-        out[spec.name] = component.factory.fit_preprocess(spec, [column.values[at] for at in used], **options)
-    return out
+    component, options = encoder_of(candidate, spec)
+    column = train.columns[spec.name]
+    used = np.unique(column.index[column.index >= 0])
+    fitted: Preprocess = component.factory.fit_preprocess(spec, [column.values[at] for at in used], **options)
+    return fitted
+
+
+def fit_preprocessors(candidate: Candidate, schema: Schema, train: Table) -> dict[str, Preprocess]:
+    """That of every input field; raises as `fit_preprocess`."""
+    return {spec.name: fit_preprocess(candidate, spec, train) for spec in schema.inputs}
 
 
 def build_model(
-    candidate: Candidate, schema: Schema, task: Task, *, preprocessors: Mapping[str, Preprocess], seed: int = 0
+    candidate: Candidate,
+    schema: Schema,
+    task: Task,
+    *,
+    preprocessors: Mapping[str, Preprocess],
+    stand_ins: Mapping[str, Encoder] | None = None,
+    seed: int = 0,
 ) -> Model:
     """The untrained model of a candidate. The same seed gives the same weights; torch's own generator is left alone.
+
+    Args:
+        candidate: says what to build.
+        schema: its inputs are read.
+        task: fitted.
+        preprocessors: by field; of those that no stand-in reads.
+        stand_ins: encoders to take as they are, by field, instead of what the candidate names.
+        seed: of the initial weights.
 
     Raises:
         ConfigError: a component that does not fit, an unknown option, or fields that cannot be fused.
@@ -179,7 +205,10 @@ def build_model(
     solver = build_solver(candidate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoders = _encoders(candidate, schema, preprocessors)
+        encoders = {
+            field.name: (stand_ins or {}).get(field.name) or build_encoder(candidate, field, preprocessors[field.name])
+            for field in schema.inputs
+        }
         specs = [encoder.spec for encoder in encoders.values()]
         component, options = _component("fusion", str(candidate["fusion.name"]), "fusion.options", candidate)
         reason = component.factory.accepts(specs)
@@ -205,31 +234,32 @@ def build_solver(candidate: Candidate) -> Solver:
     return solver
 
 
-def incompatible(candidate: Candidate, schema: Schema, preprocessors: Mapping[str, Preprocess]) -> str | None:
-    """Why these encoders, fusion and solver do not go together, in a sentence; None when they do.
-
-    Encoders are built for it, for only then is it known what they return.
-    """
+def incompatible(candidate: Candidate, specs: Sequence[FeatureSpec]) -> str | None:
+    """Why encoders that return these, the fusion and the solver do not go together; None when they do."""
     name = str(candidate["fusion.name"])
-    reason = build_solver(candidate).refuses(candidate)
-    if reason is None:
-        with torch.random.fork_rng(devices=[]):
-            specs = [encoder.spec for encoder in _encoders(candidate, schema, preprocessors).values()]
-        reason = registry.get("fusion", name).factory.accepts(specs)
+    reason = build_solver(candidate).refuses(candidate) or registry.get("fusion", name).factory.accepts(specs)
     return reason if reason is None or name in reason else f"fusion {name!r}: {reason}"
 
 
-def _encoders(candidate: Candidate, schema: Schema, preprocessors: Mapping[str, Preprocess]) -> dict[str, Encoder]:
-    out = {}
-    for spec in schema.inputs:
-        component, options = _encoder(candidate, spec)
-        with _blamed(f"the encoder {component.name!r} of {spec.name!r}"):
-            out[spec.name] = component.factory(spec, preprocessors[spec.name], **options)
-    return out
+def build_encoder(candidate: Candidate, spec: FieldSpec, preprocess: Preprocess) -> Encoder:
+    """The candidate's encoder of a field, with its weights.
+
+    Raises:
+        ConfigError: the candidate names none that reads it, an unknown option, or weights that are not there.
+        TrialFailed: it raised while it was built.
+    """
+    component, options = encoder_of(candidate, spec)
+    with _blamed(f"the encoder {component.name!r} of {spec.name!r}"):
+        encoder: Encoder = component.factory(spec, preprocess, **options)
+        return encoder
 
 
-def _encoder(candidate: Candidate, spec: FieldSpec) -> tuple[Component, dict[str, Any]]:
-    """The encoder component of a field and its options."""
+def encoder_of(candidate: Candidate, spec: FieldSpec) -> tuple[Component, dict[str, Any]]:
+    """The encoder component of a field and its options.
+
+    Raises:
+        ConfigError: the candidate names no encoder for its modality, or one that cannot read it.
+    """
     path = f"encoder.{spec.modality}.name"
     if path not in candidate:
         raise UnknownKey(

@@ -20,7 +20,14 @@ import yaml
 from automm.errors import StudyError
 
 _SESSIONS = "sessions"
-_MAY_CHANGE = ("run.", "hydra.", "debug", "cache_dir", "search.timeout")  # what does not change a run's numbers
+_MAY_CHANGE = (
+    "run.",
+    "hydra.",
+    "debug",
+    "cache_dir",
+    "cache_max_gb",
+    "search.timeout",
+)  # what does not change a run's numbers
 
 
 class RunDir:

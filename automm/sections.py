@@ -47,7 +47,12 @@ class _Key:
 
 _COUNT = Int(1, 10**9)
 _BOOL = OneOf((False, True))
-_ROOT = {"seed": _Key(Int(0, 2**32 - 1)), "device": _Key(OneOf(("auto", "cpu", "cuda"))), "debug": _Key(_BOOL)}
+_ROOT = {
+    "seed": _Key(Int(0, 2**32 - 1)),
+    "device": _Key(OneOf(("auto", "cpu", "cuda"))),
+    "debug": _Key(_BOOL),
+    "cache_max_gb": _Key(Float(0.0, 1e6)),
+}
 _SEARCH = {
     "trials": _Key(_COUNT),
     "timeout": _Key(Float(1e-3, 1e9), nullable=True),
@@ -106,6 +111,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         export=ExportSettings(**export),
         seed=root["seed"],
         run_dir=cwd / _run_dir(parts["run"]) if run_dir is None else run_dir,
+        cache_bytes=int(root["cache_max_gb"] * 1e9),
         cache_dir=cwd / Path(tree.get("cache_dir") or default_cache()).expanduser(),
         debug=root["debug"],
         config=tree if run_dir is None else {**tree, "run": {"dir": str(run_dir)}},

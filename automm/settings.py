@@ -82,6 +82,7 @@ class Settings:
     seed: int
     run_dir: Path
     cache_dir: Path
+    cache_bytes: int  # what features of frozen encoders may take there
     debug: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration, as written to config.yaml
     overrides: tuple[str, ...] = ()  # as typed, less what a candidate decides; the two together are its command

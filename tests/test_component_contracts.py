@@ -38,7 +38,7 @@ def table_files(tmp_path):
     rows = [f"{n},text number {n},the {n % 3}th kind,{'yes' if n % 2 else 'no'}" for n in range(40)]
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["id,words,kind,label", *rows]) + "\n")
-    return {"path": str(path), "target": "label", "id": "id", "columns": {"kind": "text"}}
+    return {"train": str(path), "target": "label", "id": "id", "columns": {"kind": "text"}}
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ CANDIDATE = {
     "fusion.options.concat.hidden": 16,
     "training.solver": "gradient",
 }
+SPECS = [FeatureSpec(spec.name, "text", 8, 4, has_tokens=True) for spec in SCHEMA.inputs]
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_the_seed_decides_the_weights_and_torch_is_left_alone(task, preprocessor
     one, same, other = (
         build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors, seed=seed).state_dict() for seed in (1, 1, 2)
     )
-    assert incompatible(CANDIDATE, SCHEMA, preprocessors) is None
+    assert incompatible(CANDIDATE, SPECS) is None
     assert torch.equal(torch.rand(2), expected)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["heads.0.0.weight"], other["heads.0.0.weight"])
@@ -172,7 +173,7 @@ def test_fields_that_cannot_be_fused_are_refused_with_the_reason(task, preproces
 
     chosen = {**CANDIDATE, "fusion.name": "picky"}
     del chosen["fusion.options.concat.hidden"]
-    assert incompatible(chosen, SCHEMA, preprocessors) == "fusion 'picky': it wants one field, not 2"
+    assert incompatible(chosen, SPECS) == "fusion 'picky': it wants one field, not 2"
     with pytest.raises(ConfigError, match="it wants one field"):
         build_model(chosen, SCHEMA, task, preprocessors=preprocessors)
 

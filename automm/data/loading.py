@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,19 @@ from automm.types import Batch, Column, Table
 _WORKERS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock
 _CHUNK = 256  # values preprocessed by one call when everything is
 _PROBED = 16  # of the longest values, to learn how long an item of dynamic length gets
+
+
+class Store(Protocol):
+    """The values of one column as an encoder takes them."""
+
+    def load(self) -> bool:
+        """Get everything into memory, once, if it fits; say whether it is there."""
+
+    def items(self, at_U: np.ndarray, pool: Executor | None = None) -> dict[str, np.ndarray]:
+        """The arrays of the values numbered `at_U`, each with a leading U axis."""
+
+    def placeholder(self) -> dict[str, np.ndarray]:
+        """What stands for a missing value, U = 1."""
 
 
 class FieldStore:
@@ -141,7 +155,7 @@ class Loader:
     def __init__(
         self,
         table: Table,
-        stores: Mapping[str, FieldStore],
+        stores: Mapping[str, Store],
         targets: Mapping[str, np.ndarray],
         *,
         batch_size: int,

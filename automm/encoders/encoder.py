@@ -36,6 +36,17 @@ class Encoder(nn.Module):
         """The preprocessing for this field, fitted on `values` (distinct raw training values, None excluded)."""
         raise NotImplementedError(f"{cls.__name__} has no preprocessing")
 
+    @classmethod
+    def identity(cls, **options: Any) -> str | None:
+        """A name for the function of raw values that an encoder with these options is, where nothing of it depends on
+        data or seed: nothing is trained, and `fit_preprocess` learns nothing from `values`. It must change whenever an
+        output could (weights, options, versions of libraries), for outputs are kept under it. None: no such function.
+
+        Raises:
+            ConfigError: the weights are not there.
+        """
+        return None
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`inputs` as `preprocess.signature` names them, each with a leading U axis -> Features of U items."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")

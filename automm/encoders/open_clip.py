@@ -15,9 +15,9 @@ from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
-from automm.encoders.open_clip_loading import DEFAULT_MODEL, create, model_config, tokenizer_of
+from automm.encoders.open_clip_loading import DEFAULT_MODEL, create, default_hub, model_config, tokenizer_of
 from automm.encoders.shapes import output_shapes
-from automm.encoders.tuning import TUNING, Tune, apply_tuning, longest_list, sequence_blocks
+from automm.encoders.tuning import TUNING, Tune, apply_tuning, frozen_identity, longest_list, sequence_blocks
 from automm.encoders.weights import parse_weights
 from automm.errors import ConfigError
 from automm.runtime.images import ImagePreprocess
@@ -25,6 +25,8 @@ from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
 from automm.space import Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
+
+PACKAGES = ("open-clip-torch", "timm", "transformers", "tokenizers")
 
 
 class OpenClipImage(Encoder):
@@ -66,6 +68,21 @@ class OpenClipImage(Encoder):
             resample="bilinear" if config["preprocess_cfg"].get("interpolation") == "bilinear" else "bicubic",
             fit="center_crop" if crop else "squash",
         )
+
+    @classmethod
+    def identity(
+        cls,
+        *,
+        model: str = DEFAULT_MODEL,
+        weights: str | None = "default",
+        tune: Tune = "frozen",
+        image_size: int | None = None,
+        crop: bool = False,
+        **options: Any,
+    ) -> str | None:
+        """Of a frozen tower from weights."""
+        known = {"tower": "image", "model": model, "image_size": image_size, "crop": crop}
+        return frozen_identity(tune, weights, PACKAGES, lambda: default_hub(model), **known)
 
     def __init__(
         self,
@@ -162,6 +179,20 @@ class OpenClipText(Encoder):
         length = context if fixed or max_length is None else min(max_length, context)
         tokenizer, pad_id = tokenizer_of(model, source, config)
         return TextPreprocess(tokenizer=tokenizer, max_length=length, pad_id=pad_id, fixed=fixed)
+
+    @classmethod
+    def identity(
+        cls,
+        *,
+        model: str = DEFAULT_MODEL,
+        weights: str | None = "default",
+        tune: Tune = "frozen",
+        max_length: int | None = None,
+        **options: Any,
+    ) -> str | None:
+        """Of a frozen tower from weights."""
+        known = {"tower": "text", "model": model, "max_length": max_length}
+        return frozen_identity(tune, weights, PACKAGES, lambda: default_hub(model), **known)
 
     def __init__(
         self,

@@ -77,6 +77,12 @@ def default_tag(model: str) -> str:
     return str(tags[0])
 
 
+def default_hub(model: str) -> str | None:
+    """The hub's repository of the weights that open_clip lists first for a model; None where it names none."""
+    repository = str(open_clip.get_pretrained_cfg(_known(model), default_tag(model)).get("hf_hub") or "")
+    return "/".join(repository.split("/")[:2]) or None
+
+
 def tokenizer_of(model: str, weights: Weights, text_cfg: Mapping[str, Any]) -> tuple[Any, int]:
     """The tokenizer of a model's text tower as one of `tokenizers`, and its padding id.
 

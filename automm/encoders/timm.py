@@ -1,5 +1,7 @@
 """Any image model of timm, by name.
 
+timm is imported where a model is made: a run that finds all features in the cache makes none.
+
 Shape legend: U distinct images, C channels, H rows, W columns, N tokens, D width.
 """
 
@@ -12,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar, Literal
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
 from automm.encoders.shapes import output_shapes
-from automm.encoders.tuning import TUNING, Tune, apply_tuning, sequence_blocks
+from automm.encoders.tuning import TUNING, Tune, apply_tuning, frozen_identity, sequence_blocks
 from automm.encoders.weights import Weights, loading, parse_weights
 from automm.errors import ConfigError, UnknownComponent, near_miss
 from automm.runtime.images import ImagePreprocess
@@ -72,6 +73,21 @@ class Timm(Encoder):
             fit="center_crop" if crop else "squash",
             crop=float(config.get("crop_pct") or 1.0) if crop else 1.0,
         )
+
+    @classmethod
+    def identity(
+        cls,
+        *,
+        model: str = DEFAULT_MODEL,
+        weights: str | None = "default",
+        tune: Tune = "frozen",
+        image_size: int | None = None,
+        crop: bool = False,
+        **options: Any,
+    ) -> str | None:
+        """Of a frozen model from weights."""
+        known = {"model": model, "image_size": image_size, "crop": crop}
+        return frozen_identity(tune, weights, ("timm",), lambda: _hub_of(model), **known)
 
     def __init__(
         self,
@@ -134,6 +150,8 @@ def create(model: str, weights: Weights, size: tuple[int, ...]) -> Any:
         UnknownComponent: timm knows no such model.
         ConfigError: the weights cannot be loaded, or the model does not take images of that size.
     """
+    import timm
+
     config = pretrained_config(model, weights)
     options: dict[str, Any] = {"pretrained": weights.source != "none"}
     if weights.source == "file":
@@ -159,6 +177,8 @@ def pretrained_config(model: str, weights: Weights) -> dict[str, Any]:
         UnknownComponent: timm knows no such model.
         ConfigError: the configuration of the weights cannot be read, or is of another model than the one named.
     """
+    import timm
+
     if not weights.own_config:
         if not timm.is_model(model):
             raise UnknownComponent(f"timm has no model {model!r}. {near_miss(model, _alike(model))}")
@@ -184,5 +204,12 @@ def _only_of_classifier(complaint: str, config: Mapping[str, Any]) -> bool:
     return bool(keys) and all(key.rpartition(".")[0] in classifiers for key in keys)
 
 
+def _hub_of(model: str) -> str | None:
+    """The hub's repository of the weights that a model's name stands for."""
+    return pretrained_config(model, Weights("default")).get("hf_hub_id")
+
+
 def _alike(model: str) -> list[str]:
+    import timm
+
     return difflib.get_close_matches(model, timm.list_models(), n=6, cutoff=0.4)

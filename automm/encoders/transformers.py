@@ -1,5 +1,7 @@
 """Any text model of Hugging Face transformers, by name or folder.
 
+transformers is imported where a model or a tokenizer is: a run that finds all features in the cache needs neither.
+
 Shape legend: U distinct texts, L tokens, D width.
 """
 
@@ -11,14 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-import transformers
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from automm.encoders.attention import masked_mean
 from automm.encoders.encoder import Encoder
-from automm.encoders.tuning import TUNING, Tune, apply_tuning, longest_list
-from automm.encoders.weights import Weights, load_state, loading, on_this_machine, parse_weights
+from automm.encoders.tuning import TUNING, Tune, apply_tuning, frozen_identity, longest_list
+from automm.encoders.weights import Weights, content, load_state, loading, on_this_machine, parse_weights, revision
 from automm.errors import ConfigError
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
@@ -63,6 +63,8 @@ class Transformers(Encoder):
         Raises:
             ConfigError: the tokenizer cannot be loaded, or is none that `tokenizers` can run.
         """
+        import transformers
+
         source = parse_weights(weights)
         where = _where(model, source)
         with loading(f"the tokenizer of {where['pretrained_model_name_or_path']!r}", source):
@@ -70,6 +72,27 @@ class Transformers(Encoder):
             config = transformers.AutoConfig.from_pretrained(**where)
         limits = (max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
         return fast_preprocess(tokenizer, min(limit for limit in limits if limit))
+
+    @classmethod
+    def identity(
+        cls,
+        *,
+        model: str = DEFAULT_MODEL,
+        weights: str | None = "default",
+        tune: Tune = "frozen",
+        pooling: Pooling = "mean",
+        max_length: int = 128,
+        **options: Any,
+    ) -> str | None:
+        """Of a frozen model from weights."""
+        folder = Path(model).expanduser().absolute()
+        known: dict[str, Any] = {"model": model, "pooling": pooling, "max_length": max_length}
+        if folder.is_dir():
+            known["model"] = content(Weights("local-dir", str(folder)))
+            weights = f"local-dir:{folder}" if weights == "default" else weights
+        elif parse_weights(weights).source == "file":
+            known["revision"] = revision(model)
+        return frozen_identity(tune, weights, ("transformers", "tokenizers"), lambda: model, **known)
 
     def __init__(
         self,
@@ -113,6 +136,8 @@ def create(model: str, weights: Weights) -> Any:
     Raises:
         ConfigError: configuration or weights cannot be loaded, or the weights lack some of the model's tensors.
     """
+    import transformers
+
     where, options = _where(model, weights), {"attn_implementation": "sdpa", "dtype": torch.float32}
     with loading(f"the model {where['pretrained_model_name_or_path']!r}", weights), _without_progress_bars():
         if weights.source == "none":
@@ -166,6 +191,8 @@ def _where(model: str, weights: Weights) -> dict[str, Any]:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging as transformers_logging
+
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

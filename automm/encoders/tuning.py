@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Literal, get_args
 
 from torch import nn
 
 from automm.encoders.encoder import Encoder
+from automm.encoders.weights import content, parse_weights, revision
 from automm.errors import ConfigError, OutOfRange
 from automm.space import Int, OneOf, Space
 
 Tune = Literal["frozen", "last_k", "full"]
+Hub = Callable[[], str | None]
 
 # What a pretrained encoder lets a search choose.
 TUNING = Space({"tune": OneOf(("frozen", "last_k", "full"), ordered=True, default="frozen", children={
@@ -40,6 +45,31 @@ def apply_tuning(encoder: Encoder, tune: str, last_k: int) -> None:
         _freeze_parameters_before(encoder, first)
         encoder.frozen = _modules_before(encoder, first)
     encoder.train(encoder.training)
+
+
+def frozen_identity(tune: str, weights: str | None, packages: Sequence[str], hub: Hub, **options: Any) -> str | None:
+    """The `identity` of an encoder from weights: of one that is frozen, everything its outputs depend on.
+
+    Args:
+        tune: as the encoder has it.
+        weights: likewise.
+        packages: the distributions whose code computes the outputs, beside torch.
+        hub: says which repository of the hub holds the weights of a model's name; None = it cannot be told.
+        options: whatever else the outputs depend on.
+
+    Raises:
+        ConfigError: the weights are not there.
+    """
+    parsed = parse_weights(weights)
+    if tune != "frozen" or parsed.source == "none":
+        return None
+    repository = hub() if parsed.source == "default" else None
+    held = revision(repository) if repository else content(parsed)
+    if held is None:
+        return None
+    versions = {package: version(package) for package in ("torch", *packages)}
+    source = f"{parsed.source}:{repository}" if repository else parsed.source
+    return json.dumps({"weights": [source, held], "versions": versions, **options}, sort_keys=True)
 
 
 def sequence_blocks(model: nn.Module) -> list[nn.Module]:

@@ -5,15 +5,18 @@ weights: null | default | hf-hub:org/name | local-dir:/path | file:/path
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors.torch import load_file
 
 from automm.errors import ConfigError, near_miss
@@ -68,6 +71,46 @@ def parse_weights(text: str | None) -> Weights:
         kind = "folder" if prefix == "local-dir" else "file"
         raise ConfigError(f"weights={text}: there is no {kind} {path}. Next: check the path, and where you stand.")
     return Weights(cast("Source", prefix), str(path))
+
+
+def content(weights: Weights) -> str | None:
+    """A name that changes when what the weights hold does: of files their digest, of a hub's repository its revision.
+
+    None where that cannot be told: random weights, and those that only a library knows by the model's name.
+    """
+    if weights.source == "hf-hub":
+        return revision(weights.ref)
+    if weights.source == "file":
+        return _digest((weights.path,))
+    if weights.source == "local-dir":
+        return _digest(sorted(path for path in weights.path.rglob("*") if path.is_file()))
+    return None
+
+
+def revision(repository: str) -> str:
+    """The commit of a hub's repository that is in the local cache, or else the one the hub has now.
+
+    Raises:
+        ConfigError: neither can be had.
+    """
+    noted = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
+    if noted.is_file():
+        return noted.read_text(encoding="utf-8").strip()
+    with loading(repository, Weights("hf-hub", repository)):
+        return str(HfApi().model_info(repository).sha)
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    stamps = ((path, path.stat()) for path in paths)
+    digests = [_of_file(path, stat.st_size, stat.st_mtime_ns) for path, stat in stamps]
+    return hashlib.blake2b("\n".join(digests).encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _of_file(path: Path, size: int, changed: int) -> str:
+    """The digest of a file, read once as long as its size and time stamp are these."""
+    with path.open("rb") as stream:
+        return f"{path.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 @contextmanager

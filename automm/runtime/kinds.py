@@ -8,12 +8,13 @@ from typing import Any
 from automm.errors import BundleError, near_miss
 from automm.runtime.categories import CategoryPreprocess
 from automm.runtime.images import ImagePreprocess
+from automm.runtime.ngrams import NgramPreprocess
 from automm.runtime.numbers import NumericPreprocess
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
 
 KINDS: dict[str, type[Preprocess]] = {
-    cls.kind: cls for cls in (ImagePreprocess, TextPreprocess, NumericPreprocess, CategoryPreprocess)
+    cls.kind: cls for cls in (ImagePreprocess, TextPreprocess, NumericPreprocess, CategoryPreprocess, NgramPreprocess)
 }
 
 

@@ -60,7 +60,7 @@ class TextPreprocess(Preprocess):
         Raises:
             DataError: a value is no text.
         """
-        encoded = [each.ids or [self.pad_id] for each in self.tokenizer.encode_batch(list(map(_text, values)))]
+        encoded = [each.ids or [self.pad_id] for each in self.tokenizer.encode_batch(list(map(as_text, values)))]
         length = self.max_length if self.fixed else max(map(len, encoded), default=1)
         ids = np.full((len(encoded), length), self.pad_id, np.int64)
         mask = np.zeros((len(encoded), length), np.bool_)
@@ -89,7 +89,12 @@ class TextPreprocess(Preprocess):
         return cls(tokenizer=tokenizer, shares=counted, **options)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A raw value as the text it is; a missing one is empty.
+
+    Raises:
+        DataError: it is no text.
+    """
     if value is None:
         return ""
     if isinstance(value, str):

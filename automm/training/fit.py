@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from automm.data.loading import FieldStore, Loader
+from automm.data.loading import Loader, Store
 from automm.model import Model
 from automm.settings import TrainingSettings
 from automm.tasks.task import Task
@@ -42,7 +42,7 @@ class Part:
     loader: LoaderFactory
 
     @classmethod
-    def of(cls, table: Table, stores: Mapping[str, FieldStore], task: Task, *, group_by: str | None = None) -> Self:
+    def of(cls, table: Table, stores: Mapping[str, Store], task: Task, *, group_by: str | None = None) -> Self:
         """A part read through the stores of its fields.
 
         Args:

@@ -10,25 +10,41 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from automm.data.loading import FieldStore
-from automm.model import Model, build_model, build_solver, fit_preprocessors, incompatible
+from automm import registry
+from automm.data.features import FeatureCache
+from automm.data.loading import FieldStore, Store
+from automm.encoders.precomputed import Precomputed
+from automm.model import (
+    Model,
+    build_encoder,
+    build_model,
+    build_solver,
+    fit_preprocess,
+    fit_preprocessors,
+    incompatible,
+)
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
 from automm.search.trial import Job, Outcome, Report
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
+from automm.training.evaluate import scores
 from automm.training.fit import FitJob, FitResult, Part
-from automm.types import Schema, Splits, Table
+from automm.training.frozen import FrozenFeatures
+from automm.types import FeatureSpec, FieldSpec, Schema, Splits, Table
 
 CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory
+_MOST_ROWS = 2048  # rows at a time when nothing is learnt
 _PROBE_ROWS = 64  # rows whose operations are counted
 _SHARED = 0.9  # a field is worth grouping by when distinct items are at most this share of the rows
 
@@ -38,7 +54,7 @@ class Fitted:
     """A candidate after a fit."""
 
     model: Model
-    preprocessors: Mapping[str, Preprocess]
+    preprocessors: Mapping[str, Preprocess]  # of the fields whose features were not kept
     result: FitResult
 
 
@@ -59,16 +75,22 @@ class TrainingObjective:
         self.settings, self.task, self.folder = settings, task, folder
         self.train, self.valid = (only(table, fields) for table in (splits.train, splits.valid))
         self.schema = self.train.schema
-        self._stores: dict[str, FieldStore] = {}
+        self.frozen = FrozenFeatures(
+            FeatureCache(settings.cache_dir / "features", settings.cache_bytes), settings.training
+        )
+        self._stores: dict[str, Store] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs to judge the same; prepared data stays behind."""
+        return TrainingObjective, (self.settings, Splits(self.train, self.valid), self.task, self.folder)
 
     def check(self, candidate: Candidate) -> str | None:
         """Why a hard constraint forbids the candidate: parts that do not fit, or too many operations a row."""
-        preprocessors = fit_preprocessors(candidate, self.schema, self.train)
-        reason = incompatible(candidate, self.schema, preprocessors)
+        reason = incompatible(candidate, self._specs(candidate))
         limit = self.settings.search.max_gflop
         if reason is not None or limit is None:
             return reason
-        gflop = self.gflop(candidate, preprocessors)
+        gflop = self.gflop(candidate, fit_preprocessors(candidate, self.schema, self.train))
         if gflop <= limit:
             return None
         return f"one training row takes {gflop:.3g} GFLOP forward, over the limit search.max_gflop={limit:g}"
@@ -100,16 +122,31 @@ class TrainingObjective:
     ) -> Fitted:
         """Build the candidate and fit it; the schedule's horizon is `training.epochs`.
 
+        In the model that comes back `Precomputed` stands for every encoder whose features the cache has; `whole` puts
+        the encoders in.
+
         Raises:
             TrialFailed: it cannot go on.
         """
-        preprocessors = fit_preprocessors(candidate, self.schema, self.train)
-        model = build_model(candidate, self.schema, self.task, preprocessors=preprocessors, seed=self.settings.seed)
+        kept = self._kept(candidate, self.schema)
+        preprocessors = {
+            field.name: fit_preprocess(candidate, field, self.train)
+            for field in self.schema.inputs
+            if field.name not in kept
+        }
+        model = build_model(
+            candidate,
+            self.schema,
+            self.task,
+            preprocessors=preprocessors,
+            stand_ins={name: Precomputed(spec) for name, spec in kept.items()},
+            seed=self.settings.seed,
+        )
         job = FitJob(
             model=model,
             task=self.task,
-            train=self.part(self.train, preprocessors),
-            valid=self.part(self.valid, preprocessors),
+            train=self._part(self.train, candidate, preprocessors),
+            valid=self._part(self.valid, candidate, preprocessors),
             seed=self.settings.seed,
             start_epoch=start,
             stop_epoch=stop,
@@ -122,10 +159,69 @@ class TrainingObjective:
         write_gradients(save_to, result)
         return Fitted(model, preprocessors, result)
 
-    def part(self, table: Table, preprocessors: Mapping[str, Preprocess]) -> Part:
-        """A table as a solver reads it; preprocessed values are shared between candidates that preprocess alike."""
-        stores = {name: self._store(table, name, each) for name, each in preprocessors.items()}
+    def whole(self, fitted: Fitted, candidate: Candidate) -> tuple[Model, dict[str, Preprocess]]:
+        """A fitted model with all of its encoders, and every field's preprocessing: what can be exported."""
+        encoders, preprocessors = {}, {}
+        for field in self.schema.inputs:
+            known = fitted.preprocessors.get(field.name)
+            preprocessors[field.name] = known or fit_preprocess(candidate, field, self.train)
+            if known is None:
+                encoders[field.name] = build_encoder(candidate, field, preprocessors[field.name])
+        return fitted.model.with_encoders(encoders), preprocessors
+
+    def scores(
+        self, model: Model, candidate: Candidate, table: Table, preprocessors: Mapping[str, Preprocess]
+    ) -> np.ndarray:
+        """What a whole model scores on a table, float32 [rows, C]; features that are kept are not computed again."""
+        kept = self._kept(candidate, table.schema)
+        stand_ins = {name: Precomputed(spec) for name, spec in kept.items()}
+        part = self._part(table, candidate, {n: p for n, p in preprocessors.items() if n not in kept})
+        return scores(model.with_encoders(stand_ins), self.task, part, batch_size=_MOST_ROWS)
+
+    def _specs(self, candidate: Candidate) -> list[FeatureSpec]:
+        """What the encoders return, in order."""
+        kept = self._kept(candidate, self.schema)
+        out = []
+        for field in self.schema.inputs:
+            if field.name in kept:
+                out.append(kept[field.name])
+            else:
+                preprocess = fit_preprocess(candidate, field, self.train)
+                with torch.random.fork_rng(devices=[]):
+                    out.append(build_encoder(candidate, field, preprocess).spec)
+        return out
+
+    def _kept(self, candidate: Candidate, schema: Schema) -> dict[str, FeatureSpec]:
+        """The fields whose features the cache keeps, with what is kept."""
+        found = {}
+        for field in schema.inputs:
+            values = sum(len(table.columns[field.name].values) for table in (self.train, self.valid))
+            spec = self.frozen.spec(candidate, field, values=values, tokens=_reads_tokens(candidate))
+            if spec is not None:
+                found[field.name] = spec
+        return found
+
+    def _part(self, table: Table, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> Part:
+        """A table as a solver reads it; fields without a preprocessing are read as features."""
+        stores: dict[str, Store] = {}
+        for field in table.schema.inputs:
+            preprocess = preprocessors.get(field.name)
+            if preprocess is None:
+                stores[field.name] = self._features(table, field, candidate)
+            else:
+                stores[field.name] = self._store(table, field.name, preprocess)
         return Part.of(table, stores, self.task, group_by=costly_field(table))
+
+    def _features(self, table: Table, field: FieldSpec, candidate: Candidate) -> Store:
+        tokens = _reads_tokens(candidate)
+        encoder = {path: value for path, value in candidate.items() if path.startswith(f"encoder.{field.modality}.")}
+        key = f"{tokens} {json.dumps(encoder, sort_keys=True)}"
+        return self._shared(
+            table,
+            field.name,
+            key,
+            lambda: self.frozen.store(candidate, field, table.columns[field.name], tokens=tokens, memory=CACHE_BYTES),
+        )
 
     def gflop(self, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> float:
         """Forward operations for one training row, shared work (an image of many questions) shared out, in 10^9."""
@@ -149,15 +245,27 @@ class TrainingObjective:
             if int(folder.name) not in trials:
                 shutil.rmtree(folder)
 
-    def _store(self, table: Table, field: str, preprocess: Preprocess) -> FieldStore:
+    def _store(self, table: Table, field: str, preprocess: Preprocess) -> Store:
+        column = table.columns[field]
+        return self._shared(
+            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, CACHE_BYTES)
+        )
+
+    def _shared(self, table: Table, field: str, key: str, make: Callable[[], Store]) -> Store:
+        """The store of a field of a split, the last one made where it is the same."""
         split = "train" if table is self.train else "valid" if table is self.valid else "other"
         if split == "other":
-            return FieldStore(field, preprocess, table.columns[field], CACHE_BYTES)
-        key = f"{split}/{field}/{digest(preprocess)}"
+            return make()
+        key = f"{split}/{field}/{key}"
         if key not in self._stores:
             self._stores = {k: s for k, s in self._stores.items() if not k.startswith(f"{split}/{field}/")}
-            self._stores[key] = FieldStore(field, preprocess, table.columns[field], CACHE_BYTES)
+            self._stores[key] = make()
         return self._stores[key]
+
+
+def _reads_tokens(candidate: Candidate) -> bool:
+    """Whether the candidate's fusion reads tokens, or vectors alone."""
+    return bool(registry.get("fusion", str(candidate["fusion.name"])).factory.TOKENS)
 
 
 def only(table: Table, fields: tuple[str, ...] | None) -> Table:

@@ -54,7 +54,7 @@ def table(tmp_path):
 
 
 def load(file, **options):
-    return TableSource(**{"path": str(file), "target": "colour", "drop": ["who"], **options}).load(0, file.parent)
+    return TableSource(**{"train": str(file), "target": "colour", "drop": ["who"], **options}).load(0, file.parent)
 
 
 def failure(file, **options):
@@ -99,7 +99,7 @@ def test_rows_that_share_an_image_or_a_group_stay_together(table):
 def test_rows_alike_in_all_inputs_stay_together(tmp_path):
     table = [{"title": f"the same words {i // 2}", "colour": COLOURS[i % 4]} for i in range(60)]
     write_csv(tmp_path / "t.csv", table)
-    splits = TableSource(path=str(tmp_path / "t.csv"), target="colour").load(0, tmp_path)
+    splits = TableSource(train=str(tmp_path / "t.csv"), target="colour").load(0, tmp_path)
     texts = [set(t.columns["title"].values) for t in (splits.train, splits.valid, splits.test)]
     assert not texts[0] & texts[1]
     assert not (texts[0] | texts[1]) & texts[2]
@@ -152,7 +152,7 @@ def test_leakage_between_given_files_is_an_error(table, tmp_path):
 def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
     for name, texts in (("t", 12), ("v", 3)):
         write_csv(tmp_path / f"{name}.csv", [{"title": f"words that repeat {i}", "c": i % 2} for i in range(texts)])
-    source = TableSource(path=str(tmp_path / "t.csv"), target="c", valid=str(tmp_path / "v.csv"), test_fraction=0)
+    source = TableSource(train=str(tmp_path / "t.csv"), target="c", valid=str(tmp_path / "v.csv"), test_fraction=0)
     with caplog.at_level(logging.WARNING):
         source.load(0, tmp_path)
     assert "share 3 rows alike" in caplog.text
@@ -204,7 +204,7 @@ BAD_NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("split", ["path", "test"])
+@pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("case", BAD_NUMBERS)
 def test_a_bad_number_is_named_by_file_row_and_column_before_anything_trains(tmp_path, split, case, caplog):
     bad, problem = BAD_NUMBERS[case]
@@ -264,8 +264,8 @@ def test_a_bad_row_is_named_or_skipped_and_counted(tmp_path, caplog, case):
         ({"target": None}, "data.target is not set. Next: name one of the columns"),
         ({"target": "color"}, "data.target=color: .* has no such column. Did you mean 'colour'"),
         ({"drop": ["whom"]}, "data.drop=whom: .* Did you mean 'who'"),
-        ({"path": "nowhere.csv"}, "data.path=nowhere.csv should be a file"),
-        ({"path": None}, "data.path is not set"),
+        ({"train": "nowhere.csv"}, "data.train=nowhere.csv should be a file"),
+        ({"train": None}, "data.train is not set"),
         ({"drop": ["who", "picture", "title"]}, "no input column"),
     ],
 )
@@ -306,6 +306,6 @@ def test_a_damaged_table_is_named(tmp_path, name, content, message):
 
 def test_numbers_are_targets(tmp_path):
     write_jsonl(tmp_path / "t.jsonl", [{"t": f"some words {i}", "y": i / 7} for i in range(40)])
-    splits = TableSource(path=str(tmp_path / "t.jsonl"), target="y").load(0, tmp_path)
+    splits = TableSource(train=str(tmp_path / "t.jsonl"), target="y").load(0, tmp_path)
     assert splits.train.schema["y"].modality == "numeric"
     assert np.isclose(sum(sum(t.targets) for t in (splits.train, splits.valid, splits.test)), sum(range(40)) / 7)

@@ -31,10 +31,11 @@ def houses(folder, n=300):
 def test_a_regression_on_numbers_and_categories(fusion, tmp_path):
     asked = [
         "+task=regression",
-        f"data.path={houses(tmp_path)}",
+        f"data.train={houses(tmp_path)}",
         "data.target=price",
         f"fusion={fusion}",
         "search.trials=1",
+        "executor=in_process",
         "search.min_epochs=10",
         "search.max_epochs=10",
         "training.epochs=30",

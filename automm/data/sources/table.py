@@ -38,10 +38,10 @@ class TableSource(Source):
     another is an error; rows alike in all inputs are logged.
 
     Args:
-        path: the table to train on.
+        train: the table to train on.
         target: the column to predict.
-        valid: a table of its own for validation; null = a part of `path`.
-        test: a table of its own for the test; null = a part of `path`. Without the target column nothing is measured.
+        valid: a table of its own for validation; null = a part of `train`.
+        test: a table of its own for the test; null = a part of `train`. Without the target column nothing is measured.
         columns: modality by column, where the inferred one is wrong.
         drop: columns to leave out; one name or a list.
         group: a column whose rows belong together, such as a patient; it is no input.
@@ -55,7 +55,7 @@ class TableSource(Source):
     def __init__(
         self,
         *,
-        path: str | None = None,
+        train: str | None = None,
         target: str | None = None,
         valid: str | None = None,
         test: str | None = None,
@@ -72,7 +72,7 @@ class TableSource(Source):
             raise OutOfRange(
                 f"data.valid_fraction={valid_fraction}, data.test_fraction={test_fraction}: shares lie between 0 and 1"
             )
-        self.paths = {"train": path, "valid": valid, "test": test}
+        self.paths = {"train": train, "valid": valid, "test": test}
         self.target, self.group, self.id = target or "", group, id
         self.columns = dict(columns or {})
         self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
@@ -82,7 +82,7 @@ class TableSource(Source):
 
     def load(self, seed: int, cache_dir: Path) -> Splits:
         """The tables; every path is checked before any file is read."""
-        keys = {"train": "data.path", "valid": "data.valid", "test": "data.test"}
+        keys = {"train": "data.train", "valid": "data.valid", "test": "data.test"}
         paths = {s: need_path(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
         cells = {split: read_cells(path) for split, path in paths.items()}
         schema = self._schema(cells["train"], paths["train"])
