@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from automm.data.source import Source
 from automm.errors import StudyError
 from automm.export.bundle import write_bundle
 from automm.export.checkpoint import Trained
-from automm.refit import Refits
+from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
 from automm.report.page import write_report
@@ -33,11 +33,10 @@ from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, search
 from automm.search.study import Event, Study
 from automm.search.trial import Trial
-from automm.settings import Settings
+from automm.settings import ComponentSettings, Settings
 from automm.space import Space
 from automm.tasks.task import Task
 from automm.training.device import device_name
-from automm.training.evaluate import scores
 from automm.training.objective import TrainingObjective, only
 from automm.types import Direction, Goal, Splits, Table
 
@@ -46,7 +45,6 @@ log = logging.getLogger("automm")
 WINNER = "best"
 MAJORITY = "majority"
 DEFAULTS = "defaults"
-_MOST_ROWS = 2048  # rows at a time when nothing is learnt
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = _placed(settings)
         self.dir = RunDir(settings.run_dir)
         self.dir.check(settings.config)
         self._began = time.monotonic()
@@ -187,20 +185,26 @@ class Run:
     @cached_property
     def trained(self) -> Trained:
         """The winner, trained to the end of its schedule."""
-        self.progress.say(f"refit of trial {self.best.number}")
-        return self.refits.continued(WINNER, self.best)
+        return self._train([self._winner])[WINNER]
 
     @cached_property
     def baselines(self) -> dict[str, Trained]:
-        """What the winner is compared with, by name; the majority answer needs no model and is left to `tested`."""
-        wanted, out = self.settings.baselines, dict[str, Trained]()
+        """What the winner is compared with, by name; the majority answer needs no model and is left to `tested`.
+
+        The winner is trained beside them, where it has not been.
+        """
+        wanted, refits = self.settings.baselines, list[Refit]()
         inputs = self.splits.train.schema.inputs
         modalities = list(dict.fromkeys(field.modality for field in inputs))
         for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
-            name = f"{modality}_only"
-            out[name] = self.refits.unimodal(name, tuple(f.name for f in inputs if f.modality == modality))
+            fields = tuple(f.name for f in inputs if f.modality == modality)
+            refits.append(self.refits.unimodal(f"{modality}_only", fields))
         defaults = self._defaults() if wanted.defaults else None
-        return out if defaults is None else {**out, DEFAULTS: defaults}
+        if defaults is not None and defaults is not self._winner:
+            refits.append(defaults)
+        found = self._train([self._winner, *refits])
+        self.__dict__.setdefault("trained", found.pop(WINNER))
+        return {**found, DEFAULTS: self.trained} if defaults is self._winner else found
 
     @cached_property
     def tested(self) -> dict[str, dict[str, float]]:
@@ -226,8 +230,8 @@ class Run:
 
     def score(self, trained: Trained, table: Table) -> np.ndarray:
         """What a model scores on a table, float32 [rows, C]."""
-        part = self.objective.part(only(table, tuple(trained.preprocessors)), trained.preprocessors)
-        return scores(trained.model, self.task, part, batch_size=_MOST_ROWS)
+        table = only(table, tuple(trained.preprocessors))
+        return self.objective.scores(trained.model, trained.candidate, table, trained.preprocessors)
 
     def export(self, out: Path | None = None) -> Path:
         """Write the bundle; parity is proved on the way.
@@ -247,6 +251,7 @@ class Run:
         return Result(self.dir.path, values)
 
     def _conclude(self) -> dict[str, Any]:
+        _ = self.baselines  # first, so that the winner is trained beside them
         tested = self.tested if self.splits.test is not None else {}
         bundle = self.export().name if self.settings.export.enabled else None
         values = self.result(tested, bundle)
@@ -299,15 +304,26 @@ class Run:
         right = None if target is None else self.task.right(prediction, target)
         return Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right)
 
-    def _defaults(self) -> Trained | None:
+    @cached_property
+    def _winner(self) -> Refit:
+        return self.refits.continued(WINNER, self.best)
+
+    def _defaults(self) -> Refit | None:
         """The unsearched configuration at the refit's budget; None when it cannot be trained."""
         first = self.searched.trials[0]
         if first is self.best:
-            return self.trained
+            return self._winner
         if first.state in ("failed", "infeasible"):
             self.progress.say(f"no baseline `defaults`: {first.reason}")
             return None
         return self.refits.continued(DEFAULTS, first)
+
+    def _train(self, wanted: list[Refit]) -> dict[str, Trained]:
+        """Train these to the end, those that are not."""
+        if any(self.dir.finished(refit.name) is None for refit in wanted):
+            names = ", ".join(refit.name for refit in wanted)
+            self.progress.say(f"training to the end: {names} (best is trial {self.best.number})")
+        return self.refits.train(wanted)
 
     def _keepers(self, found: SearchResult) -> list[Trial]:
         """The trials whose state is kept: the defaults, and the best by rung, then by value."""
@@ -331,3 +347,14 @@ class Run:
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:
         paths = {"report": self.dir.path / REPORT, "result": self.dir.result}
         return paths | ({"bundle": self.dir.path / values["bundle"]} if values["bundle"] else {})
+
+
+def _placed(settings: Settings) -> Settings:
+    """Settings whose trials do not share a GPU, unless somebody said how many shall; nor leave a process that alone
+    knows their components."""
+    search = settings.search
+    if search.executor.name != "processes" or search.executor.options.get("slots") is not None:
+        return settings
+    if device_name(settings.training) == "cpu" and not registry.in_session():
+        return settings
+    return replace(settings, search=replace(search, executor=ComponentSettings("in_process")))

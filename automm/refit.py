@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from automm.errors import TrialFailed
 from automm.export.checkpoint import Trained, load_model, save_model
 from automm.run_dir import RunDir
-from automm.search.trial import Trial
+from automm.search.executors.in_process import InProcess
+from automm.search.loop import make_executor
+from automm.search.trial import Job, Outcome, Report, Trial
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.checkpoint import epochs_in
-from automm.training.objective import Fitted, TrainingObjective
+from automm.training.objective import TrainingObjective
 from automm.types import Splits, Table
 
 OnEpoch = Callable[[str, int, int, Mapping[str, float]], None]
 _PROOF_ROWS = 16  # raw validation rows an export is proved on
 
 
+@dataclass(frozen=True)
+class Refit:
+    """One model to train to the end of its schedule."""
+
+    name: str
+    candidate: Candidate
+    epochs: int
+    fields: tuple[str, ...] | None = None  # the input fields it reads; None = all
+    begun: Path | None = None  # a trial's checkpoint to go on from
+
+
 class Refits:
-    """Trains candidates to the end of their schedule and keeps them under `checkpoints/<name>`.
+    """Trains candidates to the end and keeps them under `checkpoints/<name>`, several at once where the executor can.
 
     Args:
         settings: the run's.
@@ -47,22 +61,33 @@ class Refits:
     ) -> None:
         self.settings, self.dir, self.splits, self.task = settings, run_dir, splits, task
         self.objective, self.on_epoch = objective, on_epoch
+        self._loaded: dict[str, Trained] = {}
 
-    def continued(self, name: str, trial: Trial) -> Trained:
-        """A trial of the search, taken on from its last checkpoint to `training.epochs`."""
-        folder = self.objective.trial_folder(trial.number)
-        state = folder / f"{trial.epochs}.safetensors"
-        return self._trained(
-            name, self.objective, trial.candidate, self.settings.training.epochs, (trial.epochs, state)
-        )
+    def continued(self, name: str, trial: Trial) -> Refit:
+        """A trial of the search, to be taken on from its last checkpoint to `training.epochs`."""
+        state = self.objective.trial_folder(trial.number) / f"{trial.epochs}.safetensors"
+        return Refit(name, trial.candidate, self.settings.training.epochs, begun=state)
 
-    def unimodal(self, name: str, fields: tuple[str, ...]) -> Trained:
+    def unimodal(self, name: str, fields: tuple[str, ...]) -> Refit:
         """The unsearched configuration on some of the fields alone."""
-        epochs = self.settings.baselines.unimodal_epochs
-        settings = replace(self.settings, training=replace(self.settings.training, epochs=epochs))
-        objective = TrainingObjective(settings, self.splits, self.task, self.dir.checkpoints, fields=fields)
-        candidate = alone(self.settings.space.defaults(), {self.splits.train.schema[f].modality for f in fields})
-        return self._trained(name, objective, candidate, epochs, None)
+        modalities: set[str] = {self.splits.train.schema[field].modality for field in fields}
+        candidate = alone(self.settings.space.defaults(), modalities)
+        return Refit(name, candidate, self.settings.baselines.unimodal_epochs, fields)
+
+    def train(self, wanted: Sequence[Refit]) -> dict[str, Trained]:
+        """The trained models by name; those that are done already are only read.
+
+        Raises:
+            TrialFailed: one of them cannot go on.
+            KeyboardInterrupt: it was stopped; what was done is on disk.
+        """
+        todo = [refit for refit in wanted if self.dir.finished(refit.name) is None]
+        if todo:
+            self._train(todo)
+        for refit in wanted:
+            if refit.name not in self._loaded:
+                self._loaded[refit.name] = load_model(self.dir.checkpoints / refit.name)
+        return {refit.name: self._loaded[refit.name] for refit in wanted}
 
     def seconds(self, *names: str) -> float:
         """What training these took, over all sessions."""
@@ -72,53 +97,70 @@ class Refits:
         """The state file beside which a model's gradient log lies."""
         return self.dir.checkpoints / f"{name}.safetensors"
 
-    def _trained(
-        self,
-        name: str,
-        objective: TrainingObjective,
-        candidate: Candidate,
-        epochs: int,
-        begun: tuple[int, Path] | None,
-    ) -> Trained:
-        folder = self.dir.checkpoints / name
-        if self.dir.finished(name) is not None:
-            return load_model(folder)
-        fitted = self._fit(name, objective, candidate, epochs, begun)
+    def _train(self, todo: Sequence[Refit]) -> None:
+        executor = make_executor(self.settings.search.executor) if len(todo) > 1 else InProcess()
+        waiting = [Job(at, refit.candidate, 0, refit.epochs) for at, refit in enumerate(todo)]
+        running = 0
+        try:
+            executor.start(_Training(self.settings, self.dir.checkpoints, self.splits, self.task, tuple(todo)))
+            while waiting or running:
+                while waiting and running < executor.capacity:
+                    executor.submit(waiting.pop(0))
+                    running += 1
+                ended = executor.wait(lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v))
+                running -= 1
+                if ended.outcome is None:
+                    raise TrialFailed(f"training {todo[ended.job.trial].name}: {ended.failure}")
+                self.dir.finish(
+                    todo[ended.job.trial].name,
+                    {"seconds": ended.outcome.seconds, "epochs": ended.outcome.epochs},
+                )
+        finally:
+            executor.close()
+
+
+class _Training:
+    """Trains models to the end; may be handed to another process. A job's number says which."""
+
+    def __init__(self, settings: Settings, folder: Path, splits: Splits, task: Task, refits: tuple[Refit, ...]) -> None:
+        self.settings, self.folder, self.task, self.refits = settings, folder, task, refits
+        self.splits = Splits(splits.train, splits.valid)
+
+    def check(self, candidate: Candidate) -> str | None:
+        """Nothing forbids them."""
+        return None
+
+    def run(self, job: Job, report: Report) -> Outcome:
+        """Train one, from whatever state it was left in."""
+        refit = self.refits[job.trial]
+        settings = replace(self.settings, training=replace(self.settings.training, epochs=refit.epochs))
+        objective = TrainingObjective(settings, self.splits, self.task, self.folder, fields=refit.fields)
+        state = self.folder / f"{refit.name}.safetensors"
+        done = epochs_in(state)
+        if done is None and refit.begun is not None and refit.begun.exists():
+            shutil.copyfile(refit.begun, state)
+            done = epochs_in(state)
+        fitted = objective.fit(
+            refit.candidate,
+            start=done or 0,
+            stop=max(refit.epochs, done or 0),
+            resume=state if done else None,
+            save_to=state,
+            report=report,
+        )
+        model, preprocessors = objective.whole(fitted, refit.candidate)
         trained = Trained(
-            fitted.model,
+            model,
             self.task,
             self.settings.task,
             objective.schema,
-            candidate,
-            fitted.preprocessors,
-            proof_rows(self.splits.valid, tuple(fitted.preprocessors)),
+            refit.candidate,
+            preprocessors,
+            proof_rows(self.splits.valid, tuple(preprocessors)),
             {"valid": fitted.result.values},
         )
-        save_model(folder, trained)
-        self.dir.finish(name, {"seconds": fitted.result.seconds, "epochs": fitted.result.epochs})
-        return trained
-
-    def _fit(
-        self,
-        name: str,
-        objective: TrainingObjective,
-        candidate: Candidate,
-        epochs: int,
-        begun: tuple[int, Path] | None,
-    ) -> Fitted:
-        state = self.gradients_of(name)
-        done = epochs_in(state)
-        if done is None and begun is not None and begun[1].exists():
-            done = begun[0]
-            shutil.copyfile(begun[1], state)
-        return objective.fit(
-            candidate,
-            start=done or 0,
-            stop=max(epochs, done or 0),
-            resume=state if done else None,
-            save_to=state,
-            report=lambda epoch, values: self.on_epoch(name, epoch, epochs, values),
-        )
+        save_model(self.folder / refit.name, trained)
+        return Outcome(fitted.result.values, fitted.result.epochs, True, fitted.result.seconds)
 
 
 def alone(defaults: Candidate, modalities: set[str]) -> Candidate:

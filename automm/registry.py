@@ -113,6 +113,11 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     return add
 
 
+def in_session() -> bool:
+    """Whether any component was registered by the decorator: no other process knows those."""
+    return bool(_session)
+
+
 def names(kind: str) -> list[str]:
     """Every installed name of a kind, sorted; loads nothing."""
     session = {n for k, n in _session if k == kind}

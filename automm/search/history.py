@@ -32,6 +32,7 @@ class History:
         self.stopped_by = ""
         self.exhausted = False  # the strategy and chance had nothing new to offer
         self._launched: dict[int, float] = {}
+        self._decided: dict[int, int] = {}  # by trial: the event that its last job was decided by
         for event in events:
             self.apply(event)
 
@@ -50,8 +51,9 @@ class History:
 
     @property
     def pending(self) -> list[Trial]:
-        """Trials with a job that was decided on and has not ended, in the order of their numbers."""
-        return [trial for trial in self.trials if trial.pending is not None]
+        """Trials with a job that was decided on and has not ended, in the order of the decisions."""
+        waiting = [trial for trial in self.trials if trial.pending is not None]
+        return sorted(waiting, key=lambda trial: self._decided[trial.number])
 
     def loss(self, values: Mapping[str, float]) -> float:
         """The goal's metric, turned so that lower is better."""
@@ -61,6 +63,8 @@ class History:
     def apply(self, event: Event) -> None:
         """Take one event in."""
         self.stopped_by = event.data["reason"] if event.kind == "stop" else ""
+        if event.kind in ("ask", "promote") and event.trial is not None:
+            self._decided[event.trial] = event.seq
         if event.kind == "ask":
             self._ask(event)
         elif event.kind == "exhausted":

@@ -61,7 +61,7 @@ def search(
     header = _header(space, goal, settings, seed)
     study.begin(header)
     strategy = _strategy(space, settings, seed)
-    executor = _executor(settings.executor)
+    executor = make_executor(settings.executor)
     driver = Driver(space, History(goal, **header["halving"]), strategy, trials=settings.trials, seed=seed)
     session = _Session(driver, executor, objective, study, settings.timeout, on_event)
     try:
@@ -180,7 +180,8 @@ def _strategy(space: Space, settings: SearchSettings, seed: int) -> Strategy:
     return strategy
 
 
-def _executor(settings: ComponentSettings) -> Executor:
+def make_executor(settings: ComponentSettings) -> Executor:
+    """The executor that settings name."""
     component = get("executor", settings.name)
     component.check_options(dict(settings.options))
     executor: Executor = component.factory(**settings.options)

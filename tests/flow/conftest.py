@@ -18,6 +18,7 @@ SMALL = (
     "training.optimizer=adamw",
     "training.batch_size=200",
     "training.epochs=4",
+    "executor=in_process",
     "search.trials=3",
     "search.min_epochs=1",
     "search.max_epochs=2",

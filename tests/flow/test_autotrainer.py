@@ -12,6 +12,7 @@ SMALL = (
     "data.train_images=20",
     "data.valid_images=6",
     "data.test_images=6",
+    "executor=in_process",
     "search.min_epochs=1",
     "search.max_epochs=1",
     "training.epochs=1",

@@ -1,0 +1,149 @@
+"""Worker processes: the same decisions whichever job is over first, and nothing lost or left behind when one dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from curves import run, story
+
+from automm.errors import ConfigError, DataError, TrialFailed
+from automm.search.executors.processes import Processes
+from automm.search.trial import Job, Outcome
+
+
+class Sleepy:
+    """Reports and ends when its candidate says; the first job submitted is the slowest."""
+
+    def check(self, candidate):
+        return None
+
+    def run(self, job, report):
+        for epoch in range(job.start + 1, job.stop + 1):
+            time.sleep(job.candidate.get("seconds", 0.0))
+            report(epoch, {"accuracy": epoch / 10})
+        if job.candidate.get("do") == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job.candidate.get("do") == "data":
+            raise DataError("the file is gone. Next: find it.")
+        if job.candidate.get("do") == "fail":
+            raise TrialFailed("as told")
+        values = {"pid": float(os.getpid()), "threads": float(os.environ["OMP_NUM_THREADS"])}
+        return Outcome(values, job.stop, False, 0.0)
+
+
+class Unpicklable(Sleepy):
+    def __init__(self):
+        self.held = lambda: None
+
+
+@pytest.fixture
+def executor():
+    made = Processes(slots=2)
+    made.start(Sleepy())
+    yield made
+    made.close()
+
+
+def jobs(executor, *candidates):
+    for trial, candidate in enumerate(candidates):
+        executor.submit(Job(trial, candidate, 0, 2))
+
+
+def test_ends_come_in_the_order_of_submission_with_their_own_reports_before(executor):
+    jobs(executor, {"seconds": 0.4}, {}, {})
+    heard = []
+    ends = [executor.wait(lambda job, epoch, values: heard.append((job.trial, epoch))) for _ in range(3)]
+    assert [end.job.trial for end in ends] == [0, 1, 2]
+    assert heard == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
+    pids = [end.outcome.values["pid"] for end in ends]
+    assert len(set(pids)) == 2  # the third ran where the second had ended, while the first went on
+    assert pids[1] == pids[2]
+
+
+def test_a_worker_that_dies_fails_its_trial_and_is_replaced(executor):
+    jobs(executor, {"do": "die"}, {}, {"do": "fail"})
+    first, second, third = (executor.wait(lambda *_: None) for _ in range(3))
+    assert "its worker process ended with status -9" in first.failure
+    assert second.outcome is not None
+    assert third.failure == "as told"
+    executor.submit(Job(3, {}, 0, 1))
+    assert executor.wait(lambda *_: None).outcome.epochs == 1
+
+
+def test_a_user_error_comes_out_as_it_is(executor):
+    jobs(executor, {"do": "data"})
+    with pytest.raises(DataError, match="the file is gone"):
+        executor.wait(lambda *_: None)
+
+
+def test_a_job_that_was_cancelled_before_it_began_never_does(executor):
+    jobs(executor, {"seconds": 0.2}, {"seconds": 0.2}, {})
+    executor.cancel(2)
+    ends = [executor.wait(lambda *_: None) for _ in range(3)]
+    assert [end.cancelled for end in ends] == [False, False, True]
+
+
+def test_a_job_that_is_killed_ends_at_once(executor):
+    jobs(executor, {"seconds": 60.0}, {})
+    executor.kill(0)
+    assert executor.wait(lambda *_: None).cancelled
+    assert executor.wait(lambda *_: None).outcome is not None
+
+
+def test_what_cannot_be_handed_over_says_so():
+    with pytest.raises(ConfigError, match="executor=in_process"):
+        Processes(slots=1).start(Unpicklable())
+
+
+def test_workers_end_with_whoever_started_them_however_that_ends():
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from automm.search.executors.processes import Processes
+from automm.search.trial import Job
+from test_processes import Sleepy
+made = Processes(slots=1)
+made.start(Sleepy())
+made.submit(Job(0, {{"seconds": 120.0}}, 0, 1))
+print(made._workers[0].process.pid, flush=True)
+time.sleep(120)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    time.sleep(1.0)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the worker outlived its parent")
+
+
+def _alive(pid):
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def test_a_search_over_processes_is_the_same_run_twice_or_interrupted(tmp_path):
+    asked = {"executor": "processes", "trials": 10, "strategy": "portfolio"}
+    whole = run(tmp_path / "whole", **asked)
+    assert whole.stopped_by == "trials"
+    cut = tmp_path / "cut"
+    for at in (5, 16):
+        seen = []
+
+        def press(event, seen=seen, at=at):
+            seen.append(event)
+            if len(seen) == at:
+                raise KeyboardInterrupt
+
+        assert run(cut, on_event=press, **asked).stopped_by == "interrupt"
+    assert run(cut, **asked).best.candidate == whole.best.candidate
+    assert story(cut) == story(tmp_path / "whole")
