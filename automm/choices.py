@@ -21,6 +21,8 @@ from automm.space import OneOf, Param, Space, pinned
 from automm.types import Modality, Scalar
 
 Section = Mapping[str, Any]
+AUTO = ("pretrained", "scratch")  # the lists that `name: auto` of an encoder chooses between
+_NAMES_WEIGHTS = ("weights", "model")
 log = logging.getLogger(__name__)
 
 
@@ -53,15 +55,61 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
             )
         if section is not None:
             where = f"encoder.{modality}"
-            params[f"{where}.name"] = _nested("encoder", where, section, modality)
-    params["fusion.name"] = _nested("fusion", "fusion", fusion)
+            params[f"{where}.name"] = _nested("encoder", where, _resolved(section), modality)
+    fused = _nested("fusion", "fusion", fusion)
     shared = {option: value for option, value in training.items() if option != "solver"}
     components = _candidates("solver", "training.solver", training.get("solver"))
     odd = {o: v for o, v in shared.items() if not any(o in each.options for each in components)}
     if odd:  # a preset may serve several solvers
         _check_shared("training", odd, [*components, *_usable("solver")])
-    params["training.solver"] = _one_of((c, "training", _of_shared("training", shared, c)) for c in components)
-    return Space(params)
+    solver = _one_of((c, "training", _of_shared("training", shared, c)) for c in components)
+    return Space({**params, **_fitted(components, solver, fused)})
+
+
+def _resolved(section: Section) -> Section:
+    """An encoder's section in which `name: auto` is one of its two lists: that of pretrained encoders where weights or
+    a model are named, else that of encoders that need no download."""
+    lists = {key: section[key] for key in AUTO if key in section}
+    section = {key: value for key, value in section.items() if key not in AUTO}
+    if section.get("name") != "auto" or not lists:
+        return section
+    section = {key: value for key, value in section.items() if value is not None or key not in _NAMES_WEIGHTS}
+    own = [section, *((section.get("options") or {}).values())]
+    named = any((part or {}).get(key) is not None for part in own for key in _NAMES_WEIGHTS)
+    return {**section, "name": lists[AUTO[0] if named else AUTO[1]]}
+
+
+def _fitted(components: Sequence[Component], solver: OneOf, fused: OneOf) -> dict[str, Param]:
+    """The fusion and the solver. Where a solver goes with some fusions alone, the fusion is chosen after the solver."""
+    limits = {each.name: each.factory.FUSIONS for each in components}
+    if not any(limits.values()):
+        return {"fusion.name": fused, "training.solver": solver}
+    children: dict[Scalar, Space] = {}
+    for name, limit in limits.items():
+        allowed = fused if limit is None else _only(fused, limit)
+        if allowed is not None:
+            own = solver.children.get(name, Space())
+            children[name] = Space({"fusion.name": allowed, **own.params})
+    if not children:
+        asked, goes = ", ".join(map(str, fused.choices)), ", ".join(limits[components[0].name])
+        raise ConfigError(
+            f"training.solver={components[0].name} does not go with fusion.name={asked}. Next: one of {goes}, or "
+            "training.solver=gradient."
+        )
+    return {"training.solver": OneOf(tuple(children), children=children)}
+
+
+def _only(fused: OneOf, names: Sequence[str]) -> OneOf | None:
+    """The choice among these names alone, without what they would search; None where none is left."""
+    left = tuple(name for name in fused.choices if name in names)
+    return OneOf(left) if left else None
+
+
+def encoder_names(section: Section) -> Iterable[Any]:
+    """What an encoder's section names: a name or a list, or the two lists of `auto`."""
+    if section.get("name") == "auto" and any(key in section for key in AUTO):
+        return [section[key] for key in AUTO if key in section]
+    return [section.get("name")]
 
 
 def for_modalities(space: Space, modalities: Iterable[str]) -> Space:

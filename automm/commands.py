@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from automm.errors import ConfigError, DataError, near_miss
 from automm.registry import REQUIRED, Component
 from automm.space import OneOf, Param, describe
 
-NAMES = ("plugins", "study", "predict")
+NAMES = ("plugins", "study", "predict", "cache")
 
 _HELP = """\
 automm {version}: searches encoders, fusion and hyperparameters jointly, and hands over a verified ONNX bundle.
@@ -30,6 +31,7 @@ A run        automm +task=NAME [GROUP=PRESET | KEY=VALUE]...
 Commands     automm plugins [KIND [NAME]] [--json]          what is installed, and its options
              automm study RUN_DIR [--json]                  the trials of a run
              automm predict BUNDLE ROWS.jsonl [--out FILE]  answers from a bundle; needs no torch
+             automm cache info|clear [--cache-dir DIR]      features of frozen encoders, shared by all runs
 
 Looking in   automm --cfg job +task=vqa                     every key; automm/conf says what each means
              automm --info searchpath                       where presets are read from
@@ -97,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--out", type=Path, help="write the answers there instead of printing them")
     predict.set_defaults(command=_predict)
+    cache = commands.add_parser("cache", help="show or clear the features of frozen encoders that are kept")
+    cache.add_argument("action", choices=("info", "clear"))
+    cache.add_argument(
+        "--cache-dir", type=Path, help="as cache_dir of the runs; default: $AUTOMM_CACHE or the platform's"
+    )
+    cache.add_argument("--json", action="store_true", help="print JSON")
+    cache.set_defaults(command=_cache)
     return parser
 
 
@@ -185,6 +194,30 @@ def _predict(asked: argparse.Namespace) -> Iterable[str]:
 
     rows = _read_rows(asked.rows)
     return [json.dumps(answer, ensure_ascii=False) for answer in Predictor.open(asked.bundle).predict(rows)]
+
+
+def _cache(asked: argparse.Namespace) -> Iterable[str]:
+    from automm.data.features import FOLDER, FeatureCache
+    from automm.sections import default_cache
+
+    cache = FeatureCache((asked.cache_dir or default_cache()) / FOLDER, 0)
+    if asked.action == "clear":
+        freed = cache.clear()
+        return [_json({"freed": freed})] if asked.json else [f"freed {freed / 1e6:,.1f} MB in {cache.folder}"]
+    shelves = [asdict(shelf) for shelf in cache.info()]
+    if asked.json:
+        return [_json({"folder": str(cache.folder), "shelves": shelves})]
+    rows = [
+        {
+            "values": f"{shelf['values']:,}",
+            "MB": f"{shelf['bytes'] / 1e6:,.1f}",
+            "last used": f"{datetime.fromtimestamp(shelf['used']):%Y-%m-%d %H:%M}",
+            "encoder": shelf["identity"],
+        }
+        for shelf in shelves
+    ]
+    total = sum(shelf["bytes"] for shelf in shelves)
+    return [*_table(rows, ("values", "MB", "last used", "encoder")), f"{total / 1e6:,.1f} MB in {cache.folder}"]
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

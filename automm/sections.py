@@ -147,8 +147,8 @@ def _check_names(parts: Mapping[str, Section]) -> None:
         choices.check_name(kind, f"{kind}.name", parts[kind].get("name"))
     for modality, section in parts["encoder"].items():
         if section is not None:
-            name = _mapping(parts["encoder"], modality, "encoder.").get("name")
-            choices.check_name("encoder", f"encoder.{modality}.name", name)
+            for name in choices.encoder_names(_mapping(parts["encoder"], modality, "encoder.")):
+                choices.check_name("encoder", f"encoder.{modality}.name", name)
     choices.check_name("fusion", "fusion.name", parts["fusion"].get("name"))
     choices.check_name("solver", "training.solver", parts["training"].get("solver"))
 

@@ -34,6 +34,7 @@ from automm.types import FeatureSpec
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+FOLDER = "features"  # below the cache directory
 _RECORD, _KEYS = "shelf.json", "keys.npy"
 _PARTIAL = ".partial-"
 _WITH_TOKENS = "-tokens"

@@ -31,7 +31,6 @@ from automm.types import FeatureSpec
 
 Method = Literal["ridge", "kernel_ridge", "nearest_class_mean"]
 METHODS: tuple[Method, ...] = get_args(Method)
-_CONCATENATES = ("concat", "early")
 _CALIBRATED = 20_000  # rows that scale the scores
 _L2 = Float(1e-6, 1e3, log=True, default=1e-2)
 _BALANCED = OneOf((False, True), default=False)
@@ -79,6 +78,8 @@ class ClosedForm(Solver):
         }
     )
 
+    FUSIONS: ClassVar[tuple[str, ...] | None] = ("concat", "early")
+
     def __init__(
         self,
         *,
@@ -100,7 +101,7 @@ class ClosedForm(Solver):
     def refuses(self, candidate: Candidate) -> str | None:
         """Only a concatenation is fused without training."""
         name = candidate["fusion.name"]
-        if name in _CONCATENATES:
+        if name in (self.FUSIONS or ()):
             return None
         return f"closed_form trains no fusion, and fusion.name={name} must be trained; it goes with concat."
 

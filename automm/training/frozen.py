@@ -22,6 +22,7 @@ from automm.model import build_encoder, encoder_of
 from automm.runtime.preprocess import Preprocess
 from automm.settings import TrainingSettings
 from automm.space import Candidate
+from automm.training.allocator import keep_freed_memory
 from automm.training.determinism import deterministic
 from automm.training.device import device_name, memory_errors
 from automm.types import Column, FeatureSpec, FieldSpec
@@ -178,6 +179,7 @@ class FrozenFeatures:
     ) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Value numbers and their features, a batch at a time; the next batch is prepared meanwhile."""
         device = torch.device(device_name(self.settings))
+        keep_freed_memory()
         encoder = built.encoder.to(device).eval()
         batches = np.array_split(rows, range(_BATCH, len(rows), _BATCH))
 

@@ -20,7 +20,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from automm import registry
-from automm.data.features import FeatureCache
+from automm.data.features import FOLDER, FeatureCache
 from automm.data.loading import FieldStore, Store
 from automm.encoders.precomputed import Precomputed
 from automm.model import (
@@ -75,9 +75,7 @@ class TrainingObjective:
         self.settings, self.task, self.folder = settings, task, folder
         self.train, self.valid = (only(table, fields) for table in (splits.train, splits.valid))
         self.schema = self.train.schema
-        self.frozen = FrozenFeatures(
-            FeatureCache(settings.cache_dir / "features", settings.cache_bytes), settings.training
-        )
+        self.frozen = FrozenFeatures(FeatureCache(settings.cache_dir / FOLDER, settings.cache_bytes), settings.training)
         self._stores: dict[str, Store] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:

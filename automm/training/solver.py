@@ -26,6 +26,7 @@ class Solver:
 
     API: ClassVar[int] = 1
     SPACE: ClassVar[Space] = Space()
+    FUSIONS: ClassVar[tuple[str, ...] | None] = None  # the names of those it goes with; None = any
 
     def refuses(self, candidate: Candidate) -> str | None:
         """Why this solver cannot fit a candidate, in a sentence; None when it can."""
