@@ -10,7 +10,7 @@ import ast
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from automm import registry
@@ -81,7 +81,7 @@ def _resolved(section: Section) -> Section:
 
 def _fitted(components: Sequence[Component], solver: OneOf, fused: OneOf) -> dict[str, Param]:
     """The fusion and the solver. Where a solver goes with some fusions alone, the fusion is chosen after the solver."""
-    limits = {each.name: each.factory.FUSIONS for each in components}
+    limits = {each.name: getattr(each.factory, "FUSIONS", None) for each in components}
     if not any(limits.values()):
         return {"fusion.name": fused, "training.solver": solver}
     children: dict[Scalar, Space] = {}
@@ -91,7 +91,7 @@ def _fitted(components: Sequence[Component], solver: OneOf, fused: OneOf) -> dic
             own = solver.children.get(name, Space())
             children[name] = Space({"fusion.name": allowed, **own.params})
     if not children:
-        asked, goes = ", ".join(map(str, fused.choices)), ", ".join(limits[components[0].name])
+        asked, goes = ", ".join(map(str, fused.choices)), ", ".join(limits[components[0].name] or ())
         raise ConfigError(
             f"training.solver={components[0].name} does not go with fusion.name={asked}. Next: one of {goes}, or "
             "training.solver=gradient."
@@ -113,9 +113,24 @@ def encoder_names(section: Section) -> Iterable[Any]:
 
 
 def for_modalities(space: Space, modalities: Iterable[str]) -> Space:
-    """The space without the encoders of other modalities than these: what there is to decide for some data."""
-    wanted = {None, *modalities}
-    return Space({path: param for path, param in space.params.items() if encoded(path) in wanted})
+    """The space without what concerns other modalities than these: what there is to decide for some data."""
+    wanted = set(modalities)
+    kept: dict[str, Param] = {}
+    for path, param in space.params.items():
+        if _concerns(path, wanted):
+            if isinstance(param, OneOf) and param.children:
+                children = {choice: for_modalities(child, wanted) for choice, child in param.children.items()}
+                param = replace(param, children={choice: child for choice, child in children.items() if child.params})
+            kept[path] = param
+    return Space(kept)
+
+
+def _concerns(path: str, modalities: set[str]) -> bool:
+    """Whether there is something to decide at a path: an encoder is for a modality, a weight for one of several."""
+    weighed = path.removeprefix("training.").removesuffix("_weight")
+    if path == f"training.{weighed}_weight" and weighed in get_args(Modality):
+        return weighed in modalities and len(modalities) > 1
+    return encoded(path) in (None, *modalities)
 
 
 def encoded(path: str) -> str | None:

@@ -200,11 +200,11 @@ class Run:
             fields = tuple(f.name for f in inputs if f.modality == modality)
             refits.append(self.refits.unimodal(f"{modality}_only", fields))
         defaults = self._defaults() if wanted.defaults else None
-        if defaults is not None and defaults is not self._winner:
-            refits.append(defaults)
-        found = self._train([self._winner, *refits])
-        self.__dict__.setdefault("trained", found.pop(WINNER))
-        return {**found, DEFAULTS: self.trained} if defaults is self._winner else found
+        long = [self._winner] if defaults in (None, self._winner) else [self._winner, defaults]
+        found = self._train([*long, *refits])  # the long ones first, so that they end together
+        self.__dict__.setdefault("trained", found[WINNER])
+        baselines = {refit.name: found[refit.name] for refit in refits}
+        return baselines if defaults is None else {**baselines, DEFAULTS: found[defaults.name]}
 
     @cached_property
     def tested(self) -> dict[str, dict[str, float]]:

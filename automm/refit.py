@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.split import joined
 from automm.errors import TrialFailed
 from automm.export.checkpoint import Trained, load_model, save_model
 from automm.run_dir import RunDir
@@ -36,6 +37,8 @@ class Refit:
     epochs: int
     fields: tuple[str, ...] | None = None  # the input fields it reads; None = all
     begun: Path | None = None  # a trial's checkpoint to go on from
+    on_valid: bool = False  # whether the validation rows are trained on too
+    valid: Mapping[str, float] | None = None  # validation metrics, where they are those of another fit
 
 
 class Refits:
@@ -64,7 +67,11 @@ class Refits:
         self._loaded: dict[str, Trained] = {}
 
     def continued(self, name: str, trial: Trial) -> Refit:
-        """A trial of the search, to be taken on from its last checkpoint to `training.epochs`."""
+        """A trial of the search, to be taken on from its last checkpoint to `training.epochs`, or trained anew on more
+        rows."""
+        if self._on_valid:
+            epochs = self.settings.training.epochs
+            return Refit(name, trial.candidate, epochs, on_valid=True, valid=trial.values)
         state = self.objective.trial_folder(trial.number) / f"{trial.epochs}.safetensors"
         return Refit(name, trial.candidate, self.settings.training.epochs, begun=state)
 
@@ -72,7 +79,7 @@ class Refits:
         """The unsearched configuration on some of the fields alone."""
         modalities: set[str] = {self.splits.train.schema[field].modality for field in fields}
         candidate = alone(self.settings.space.defaults(), modalities)
-        return Refit(name, candidate, self.settings.baselines.unimodal_epochs, fields)
+        return Refit(name, candidate, self.settings.baselines.unimodal_epochs, fields, on_valid=self._on_valid)
 
     def train(self, wanted: Sequence[Refit]) -> dict[str, Trained]:
         """The trained models by name; those that are done already are only read.
@@ -96,6 +103,13 @@ class Refits:
     def gradients_of(self, name: str) -> Path:
         """The state file beside which a model's gradient log lies."""
         return self.dir.checkpoints / f"{name}.safetensors"
+
+    @property
+    def _on_valid(self) -> bool:
+        """Whether validation rows are trained on: only where a test is left to judge by."""
+        test = self.splits.test
+        judged = test is not None and any(target is not None for target in test.targets)
+        return self.settings.training.refit_on_valid and judged
 
     def _train(self, todo: Sequence[Refit]) -> None:
         executor = make_executor(self.settings.search.executor) if len(todo) > 1 else InProcess()
@@ -134,7 +148,10 @@ class _Training:
         """Train one, from whatever state it was left in."""
         refit = self.refits[job.trial]
         settings = replace(self.settings, training=replace(self.settings.training, epochs=refit.epochs))
-        objective = TrainingObjective(settings, self.splits, self.task, self.folder, fields=refit.fields)
+        splits = self.splits
+        if refit.on_valid:
+            splits = Splits(joined(splits.train, splits.valid), splits.valid)
+        objective = TrainingObjective(settings, splits, self.task, self.folder, fields=refit.fields)
         state = self.folder / f"{refit.name}.safetensors"
         done = epochs_in(state)
         if done is None and refit.begun is not None and refit.begun.exists():
@@ -157,7 +174,7 @@ class _Training:
             refit.candidate,
             preprocessors,
             proof_rows(self.splits.valid, tuple(preprocessors)),
-            {"valid": fitted.result.values},
+            {"valid": fitted.result.values if refit.valid is None else refit.valid},
         )
         save_model(self.folder / refit.name, trained)
         return Outcome(fitted.result.values, fitted.result.epochs, True, fitted.result.seconds)

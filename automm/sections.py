@@ -69,6 +69,7 @@ _TRAINING = {
     "patience": _Key(_COUNT, nullable=True),
     "precision": _Key(OneOf(("auto", "32-true", "bf16-mixed", "16-mixed"))),
     "threads": _Key(Int(1, 4096), nullable=True),
+    "refit_on_valid": _Key(_BOOL),
 }
 _BASELINES = {"unimodal": _Key(_BOOL), "unimodal_epochs": _Key(_COUNT, nullable=True), "defaults": _Key(_BOOL)}
 _EXPORT = {

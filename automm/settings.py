@@ -47,6 +47,7 @@ class TrainingSettings:
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     threads: int | None  # torch's intra-op threads; None = one per physical core
+    refit_on_valid: bool = False  # whether what is trained to the end learns from the validation rows too
 
 
 @dataclass(frozen=True)

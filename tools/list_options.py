@@ -44,7 +44,7 @@ def fresh(path: Path) -> str:
     if group == "training" and isinstance(given["solver"], str):
         return _head(text, _SOLVERS) + _searched(get("solver", given["solver"]), "")
     kind = group.partition("/")[0]
-    if kind in ("fusion", "encoder") and isinstance(given["name"], str) and given["name"] != "all":
+    if kind in ("fusion", "encoder") and isinstance(given["name"], str) and given["name"] not in ("all", "auto"):
         return _head(text, f"  {given['name']}:\n") + _searched(get(kind, given["name"]), "    ")
     return text
 

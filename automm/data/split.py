@@ -84,6 +84,22 @@ def take(table: Table, rows: np.ndarray) -> Table:
     )
 
 
+def joined(first: Table, second: Table) -> Table:
+    """The rows of both tables, which have the same columns; a value that both have is there twice."""
+    columns = {}
+    for name, column in first.columns.items():
+        other = second.columns[name]
+        moved = np.where(other.index < 0, -1, other.index + len(column.values))
+        columns[name] = Column([*column.values, *other.values], np.concatenate([column.index, moved]))
+    return Table(
+        first.schema,
+        columns,
+        [*first.targets, *second.targets],
+        [*first.ids, *second.ids],
+        {name: np.concatenate([values, second.groups[name]]) for name, values in first.groups.items()},
+    )
+
+
 def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[str, str], what: str) -> None:
     """Raise unless no value of `first` is in `second`.
 

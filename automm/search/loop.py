@@ -97,6 +97,7 @@ class _Session:
         self._study = study
         self._timeout = timeout
         self._on_event = on_event
+        self._under_way: list[int] = []
         self._earlier = study.elapsed
         self._began = time.monotonic()
 
@@ -108,17 +109,18 @@ class _Session:
         """Go on until there is nothing to do or no time to do it."""
         self._executor.start(self._objective)
         todo = [trial.pending for trial in self._driver.history.pending if trial.pending is not None]
-        running = 0
         while True:
-            while running < self._executor.capacity and not self._timed_out():
+            while len(self._under_way) < self._executor.capacity and not self._timed_out():
                 job = todo.pop(0) if todo else self._next_job()
                 if job is None:
                     break
-                running += self._launch(job)
-            if not running:
+                self._launch(job)
+            if not self._under_way:
                 break
-            running -= 1
-            self._ended(self._executor.wait(self._reported))
+            self._stop_if_timed_out()
+            ended = self._executor.wait(self._reported)
+            self._under_way.remove(ended.job.trial)
+            self._ended(ended)
         if self._driver.history.pending or self._driver.decide() is not None:
             return "timeout"
         return "exhausted" if self._driver.history.exhausted else "trials"
@@ -133,21 +135,26 @@ class _Session:
         self._record(decision.kind, decision.trial, decision.data)
         return self._driver.history.trials[decision.trial].pending
 
-    def _launch(self, job: Job) -> bool:
-        """Whether the job is under way; a candidate that a hard constraint forbids is not."""
+    def _launch(self, job: Job) -> None:
+        """Get a job under way, unless a hard constraint forbids its candidate."""
         reason = self._objective.check(job.candidate) if job.start == 0 else None
         if reason is not None:
             self._record("infeasible", job.trial, {"reason": reason})
-            return False
+            return
         self._record("launch", job.trial, {"start": job.start, "stop": job.stop})
         self._executor.submit(job)
-        return True
+        self._under_way.append(job.trial)
 
     def _reported(self, job: Job, epoch: int, values: dict[str, float]) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self._record("report", job.trial, {"epoch": epoch, "values": finite})
+        self._stop_if_timed_out()
+
+    def _stop_if_timed_out(self) -> None:
+        """What is under way when time is up counts for nothing, or what counts would depend on who was quick."""
         if self._timed_out():
-            self._executor.cancel(job.trial)
+            for trial in self._under_way:
+                self._executor.cancel(trial)
 
     def _ended(self, ended: Ended) -> None:
         if ended.cancelled:

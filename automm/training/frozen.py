@@ -71,7 +71,7 @@ class FrozenFeatures:
         Raises:
             ConfigError: the encoder cannot be built, for want of its weights perhaps.
         """
-        identity = self._identity(candidate, field)
+        identity = self._identity(candidate, field) if self.cache.limit else None
         if identity is None:
             return None
         key = identity, field.name

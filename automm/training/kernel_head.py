@@ -5,7 +5,8 @@ Shape legend: B rows, D width, S supports, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -14,30 +15,62 @@ from torch import Tensor, nn
 from automm.fusions.fusion import Fusion
 from automm.types import Features, FeatureSpec, Stream
 
+_NOTHING = 1e-12  # a squared length below that is no direction
+
 
 class Concatenation(Fusion):
-    """The pooled vectors of all fields side by side, [B, sum of widths]; nothing to learn."""
+    """The pooled vectors of all fields side by side, [B, sum of widths]; nothing to learn by gradients.
+
+    Every field is centred. With `unit` its vector then gets the length that is the field's weight, so that fields of
+    many features do not outweigh others; without, each feature is divided by its own deviation first and multiplied by
+    the weight. A vector at the centre, which is what a missing item is given, stays at zero.
+    """
 
     TOKENS: ClassVar[bool] = False
+    mean_D: Tensor
+    scale_D: Tensor
+    weight_F: Tensor
 
-    def __init__(self, specs: Sequence[FeatureSpec]) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], *, unit: bool = False) -> None:
         super().__init__()
-        self.fields = tuple(spec.field for spec in specs)
-        self.widths = (sum(spec.width for spec in specs),)
+        self.fields, self.unit = tuple(spec.field for spec in specs), unit
+        self._plain = False
+        self.parts = tuple(spec.width for spec in specs)
+        self.widths = (sum(self.parts),)
+        self.register_buffer("mean_D", torch.zeros(sum(self.parts)))
+        self.register_buffer("scale_D", torch.ones(sum(self.parts)))
+        self.register_buffer("weight_F", torch.ones(len(specs)))
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream."""
-        return (Stream(torch.cat([features[field].pooled_BD for field in self.fields], dim=-1)),)
+        x_BD = torch.cat([features[field].pooled_BD for field in self.fields], dim=-1)
+        return (Stream(x_BD if self._plain else self.scaled(x_BD)),)
+
+    @contextmanager
+    def unscaled(self) -> Iterator[None]:
+        """Pass vectors on as they are while the block runs."""
+        self._plain = True
+        try:
+            yield
+        finally:
+            self._plain = False
+
+    def scaled(self, x_BD: Tensor) -> Tensor:
+        """Vectors of all fields side by side -> the same, centred, scaled and weighed."""
+        centred_BD = (x_BD - self.mean_D) * self.scale_D
+        out = []
+        for at, part_BW in enumerate(centred_BD.split(self.parts, dim=-1)):
+            length_B1 = part_BW.square().sum(-1, keepdim=True).clamp(min=_NOTHING).sqrt() if self.unit else 1.0
+            out.append(part_BW / length_B1 * self.weight_F[at])
+        return torch.cat(out, dim=-1)
 
 
 class KernelHead(nn.Module):
-    """sum over supports of weight * exp(-gamma |z(x) - s|^2) + bias, where z standardises: [B, D] -> [B, C].
+    """sum over supports of weight * exp(-gamma |x - s|^2) + bias: [B, D] -> [B, C].
 
     The number of supports is fixed, so that a saved one fits any other; those not needed have no weight.
     """
 
-    mean_D: Tensor
-    scale_D: Tensor
     supports_SD: Tensor
     weight_SC: Tensor
     bias_C: Tensor
@@ -45,8 +78,6 @@ class KernelHead(nn.Module):
 
     def __init__(self, width: int, outputs: int, *, supports: int) -> None:
         super().__init__()
-        self.register_buffer("mean_D", torch.zeros(width))
-        self.register_buffer("scale_D", torch.ones(width))
         self.register_buffer("supports_SD", torch.zeros(supports, width))
         self.register_buffer("weight_SC", torch.zeros(supports, outputs))
         self.register_buffer("bias_C", torch.zeros(outputs))
@@ -54,7 +85,6 @@ class KernelHead(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """[B, D] -> logits [B, C]."""
-        z_BD = (x_BD - self.mean_D) * self.scale_D
-        squares_BS = z_BD.square().sum(-1, keepdim=True) + self.supports_SD.square().sum(-1)
-        distance_BS = (squares_BS - 2 * z_BD @ self.supports_SD.T).clamp(min=0)
+        squares_BS = x_BD.square().sum(-1, keepdim=True) + self.supports_SD.square().sum(-1)
+        distance_BS = (squares_BS - 2 * x_BD @ self.supports_SD.T).clamp(min=0)
         return torch.exp(-self.gamma * distance_BS) @ self.weight_SC + self.bias_C

@@ -63,6 +63,33 @@ def solve(phi: FeatureMap, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndar
     return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, inverse_PP, total)
 
 
+@dataclass(frozen=True)
+class KernelRidge:
+    """A solved kernel regression: `kernel to the training rows @ weight_NC + bias_C`."""
+
+    weight_NC: np.ndarray
+    bias_C: np.ndarray
+    left_out_NC: np.ndarray  # what a fit without it would give each training row, the bias as it is
+
+
+def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> KernelRidge:
+    """The same minimum for features that are a kernel's, all rows its supports; exact, and so are its predictions.
+
+    The bias is the targets' weighted mean. Costs N^3.
+
+    Args:
+        kernel_NN: symmetric; not kept.
+        y_NC: targets.
+        weight_N: how much each row counts.
+        l2: relative to the kernel's diagonal.
+    """
+    total = float(weight_N.sum())
+    bias_C = weight_N @ y_NC / total
+    inverse_NN = np.linalg.inv(kernel_NN + np.diag(l2 * total / np.maximum(weight_N, 1e-12)))
+    weight_NC = inverse_NN @ (y_NC - bias_C)
+    return KernelRidge(weight_NC, bias_C, y_NC - weight_NC / np.diag(inverse_NN)[:, None])
+
+
 def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndarray:
     """exp(-gamma |x - s|^2), float64 [N, S]."""
     return np.exp(-gamma * squared_distances(x_ND, supports_SD))

@@ -146,7 +146,8 @@ def test_the_keys_scripts_rely_on():
     """Renaming one breaks command lines; AUTOMM_WRITE_GOLDEN=1 says that it is meant."""
     golden = Path(__file__).parents[1] / "golden" / "config_keys.txt"
     of_components = ("data.", "encoder.", "fusion.options", "strategy.", "executor.", "task.")
-    fixed = {"training.solver", "training.epochs", "training.patience", "training.precision", "training.threads"}
+    fixed = {"training.solver", "training.epochs", "training.patience", "training.precision", "training.threads",
+             "training.refit_on_valid"}  # fmt: skip
     cfg = OmegaConf.to_container(compose(VQA), resolve=False)
     keys = [
         key

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from automm.data.split import check_disjoint, linked, same_inputs, split_rows, take
+from automm.data.split import check_disjoint, joined, linked, same_inputs, split_rows, take
 from automm.errors import DataError
 from automm.types import Column, FieldSpec, Schema, Table
 
@@ -119,3 +119,16 @@ def test_leakage_is_counted_and_shown():
     check_disjoint([1, 2], [3], names=("train", "test"), what="image")
     with pytest.raises(DataError, match=r"train and test sets share 2 image\(s\), such as 2, 3"):
         check_disjoint([1, 2, 3], [2, 3, 4], names=("train", "test"), what="image")
+
+
+def test_joined_tables_hold_the_rows_of_both_in_order():
+    schema = Schema((FieldSpec("word", "text"),))
+
+    def part(words, index, targets, ids):
+        columns = {"word": Column(words, np.array(index))}
+        return Table(schema, columns, targets, list(ids), {"g": np.array([ids[0]] * 3)})
+
+    both = joined(part(["a", "b"], [1, -1, 0], [1, 2, 3], "xyz"), part(["b", "c"], [0, 1, -1], [4, 5, 6], "uvw"))
+    assert [both.row(at)["word"] for at in range(6)] == ["b", None, "a", "b", "c", None]
+    assert (list(both.targets), list(both.ids)) == ([1, 2, 3, 4, 5, 6], list("xyzuvw"))
+    assert both.groups["g"].tolist() == ["x"] * 3 + ["u"] * 3

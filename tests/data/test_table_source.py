@@ -309,3 +309,29 @@ def test_numbers_are_targets(tmp_path):
     splits = TableSource(train=str(tmp_path / "t.jsonl"), target="y").load(0, tmp_path)
     assert splits.train.schema["y"].modality == "numeric"
     assert np.isclose(sum(sum(t.targets) for t in (splits.train, splits.valid, splits.test)), sum(range(40)) / 7)
+
+
+FORBIDDEN = {
+    "an absolute path": "{outside}",
+    "a way up": "img/../../elsewhere/secret.png",
+    "a URL": "https://example.org/a.png",
+}
+
+
+@pytest.mark.parametrize("case", FORBIDDEN)
+def test_images_that_leave_the_folder_are_not_opened_unless_allowed(tmp_path, case, caplog):
+    table = rows()
+    home = tmp_path / "home"
+    home.mkdir()
+    pictures(home, table)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.png").write_bytes((home / table[0]["picture"]).read_bytes())
+    table[2]["picture"] = FORBIDDEN[case].format(outside=tmp_path / "elsewhere" / "secret.png")
+    write_csv(home / "t.csv", table)
+    expected = "is a URL" if case == "a URL" else "leaves the folder of the table"
+    assert expected in failure(home / "t.csv")
+    with caplog.at_level(logging.WARNING):
+        assert load(home / "t.csv", on_error="skip")
+    assert "skipped 1 of" in caplog.text
+    if case != "a URL":
+        assert load(home / "t.csv", outside=True)

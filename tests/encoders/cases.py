@@ -50,6 +50,7 @@ CASES = {
     ),
     "text_transformer": Case("text_transformer", "text", {"width": 32}),
     "bag of embeddings": Case("text_transformer", "text", {"width": 32, "layers": 0, "pooling": "mean"}),
+    "ngrams": Case("ngrams", "text", {"width": 512}),
     "timm NLC": Case("timm", "image", {"model": "test_vit", "weights": None, "image_size": 48}),
     "timm NCHW": Case("timm", "image", {"model": "test_efficientnet", "weights": None, "image_size": 64}),
     "timm NHWC": Case("timm", "image", {"model": "test_mambaout", "weights": None, "image_size": 64}),

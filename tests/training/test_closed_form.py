@@ -38,17 +38,62 @@ def test_the_kernel_machine_finds_what_needs_both_fields(bench, candidate):
     assert kernel.values["accuracy"] > 0.8
 
 
-def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate):
-    _, model, _ = gappy.fit(candidate(solver="closed_form", l2=0.1))
-    job = gappy.job(candidate(solver="closed_form", l2=0.1))
-    x_ND, y_NC = fused(job.model, job.train, batch_size=16), gappy.task.perfect(gappy.train)
-    z_ND = (x_ND - x_ND.mean(0)) / np.maximum(x_ND.std(0), 1e-6)
-    expected_NC = Ridge(alpha=0.1 * len(z_ND)).fit(z_ND, y_NC).predict(z_ND)
+@pytest.mark.parametrize("scaling", ["unit", "standard"])
+def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate, scaling):
+    chosen = candidate(solver="closed_form", method="ridge", l2=0.1, scaling=scaling)
+    _, model, _ = gappy.fit(chosen)
+    x_ND = fused(model, gappy.job(chosen).train, batch_size=16)
+    y_NC = gappy.task.perfect(gappy.train)
+    alpha = 0.1 * len(x_ND) * x_ND.var(0).mean()
+    expected_NC = Ridge(alpha=alpha).fit(x_ND, y_NC).predict(x_ND)
     logits_NC = model.heads[0](torch.from_numpy(x_ND)).detach().numpy()
     # the calibration is one scale and one offset
     scale, offset = np.polyfit(expected_NC.ravel(), logits_NC.ravel(), 1)
     assert scale > 0
     np.testing.assert_allclose(expected_NC * scale + offset, logits_NC, atol=2e-3 * scale)
+
+
+@pytest.mark.parametrize("scaling", ["unit", "standard"])
+def test_fields_are_centred_on_rows_that_have_them_and_weighed(gappy, candidate, scaling):
+    chosen = candidate(solver="closed_form", scaling=scaling, image_weight=2.0)
+    _, model, _ = gappy.fit(chosen)
+    x_ND = fused(model, gappy.job(chosen).train, batch_size=16)
+    for field, part, weight in (("image", slice(0, 8), 2.0), ("question", slice(8, 16), 1.0)):
+        has = gappy.train.columns[field].index >= 0
+        np.testing.assert_allclose(x_ND[~has, part], 0.0, atol=1e-5)
+        lengths = np.linalg.norm(x_ND[has, part], axis=1)
+        if scaling == "unit":
+            np.testing.assert_allclose(lengths, weight, rtol=1e-4)
+        else:
+            np.testing.assert_allclose(x_ND[has, part].mean(0), 0.0, atol=1e-4)
+            np.testing.assert_allclose((lengths**2).mean(), weight**2, rtol=1e-3)
+
+
+def test_a_modality_of_weight_zero_is_left_out(bench, candidate):
+    _, model, _ = bench.fit(candidate(solver="closed_form", image_weight=0.0))
+    job = bench.job(candidate(solver="closed_form"))
+    found = scores(model, bench.task, job.valid, batch_size=16)
+    questions = bench.valid.columns["question"].index
+    for question in range(3):
+        rows = found[questions == question]
+        np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-5)
+    with pytest.raises(TrialFailed, match="nothing is left"):
+        bench.fit(candidate(solver="closed_form", image_weight=0.0, text_weight=0.0))
+
+
+def test_with_all_rows_as_supports_the_kernel_machine_is_exact():
+    rng = np.random.default_rng(0)
+    x_ND, y_NC, weight_N = rng.normal(size=(14, 3)), rng.normal(size=(14, 2)), rng.uniform(1, 2, 14)
+    kernel_NN = ridge.gaussian(x_ND, x_ND, 0.3)
+    solved = ridge.solve_kernel(kernel_NN, y_NC, weight_N, 0.05)
+    penalty = np.diag(0.05 * weight_N.sum() / weight_N)
+    centred_NC = y_NC - weight_N @ y_NC / weight_N.sum()
+    np.testing.assert_allclose((kernel_NN + penalty) @ solved.weight_NC, centred_NC, atol=1e-10)
+    for row in (0, 9):
+        rest = np.arange(14) != row
+        inner = kernel_NN[np.ix_(rest, rest)] + penalty[np.ix_(rest, rest)]
+        expected = kernel_NN[row, rest] @ np.linalg.solve(inner, centred_NC[rest]) + solved.bias_C
+        np.testing.assert_allclose(solved.left_out_NC[row], expected, rtol=1e-8)
 
 
 def prices(table):
@@ -88,7 +133,7 @@ def test_left_out_predictions_are_those_of_fits_without_the_row():
 
 def test_balanced_ridge_does_not_forget_a_rare_class(bench, candidate):
     bench.train.targets[:] = ["yes"] * 44 + ["no"] * 4
-    options = {"solver": "closed_form", "l2": 10.0}
+    options = {"solver": "closed_form", "method": "ridge", "l2": 10.0}
     task, job = bench.task, bench.job(candidate(**options))
     _, plain, _ = bench.fit(candidate(**options))
     _, balanced, _ = bench.fit(candidate(**options, balanced=True))
@@ -97,14 +142,13 @@ def test_balanced_ridge_does_not_forget_a_rare_class(bench, candidate):
     assert (balanced_B > 0.5).sum() > (plain_B > 0.5).sum()
 
 
-def test_the_kernel_head_is_its_formula_and_standardises():
+def test_the_kernel_head_is_its_formula():
     head = KernelHead(3, 2, supports=4)
     with torch.no_grad():
         for buffer in head.buffers():
             buffer.copy_(torch.rand(buffer.shape) + 0.5)
     x_BD = torch.randn(5, 3)
-    z_BD = (x_BD - head.mean_D) * head.scale_D
-    kernel_BS = torch.exp(-head.gamma * torch.cdist(z_BD, head.supports_SD) ** 2)
+    kernel_BS = torch.exp(-head.gamma * torch.cdist(x_BD, head.supports_SD) ** 2)
     torch.testing.assert_close(head(x_BD), kernel_BS @ head.weight_SC + head.bias_C)
 
 

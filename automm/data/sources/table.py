@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from automm.runtime.numbers import Unit, number, unit
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
+
+_URL = re.compile(r"(?:^|/)(?:https?|ftp|s3|gs):/")
 
 
 class TableSource(Source):
@@ -50,6 +54,7 @@ class TableSource(Source):
         test_fraction: share of the rows that test, where `test` is null; 0 = no test.
         on_error: `fail` or `skip`: what a row does that cannot be used.
         check_images: `decode` reads every image to its end, `header` opens it only.
+        outside: allow paths of images that leave the folder of the table's file.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TableSource(Source):
         test_fraction: float = 0.15,
         on_error: str = "fail",
         check_images: str = "decode",
+        outside: bool = False,
     ) -> None:
         if not 0 < valid_fraction < 1 or not 0 <= test_fraction < 1:
             raise OutOfRange(
@@ -79,6 +85,7 @@ class TableSource(Source):
         self.valid_fraction, self.test_fraction = valid_fraction, test_fraction
         self.on_error = check_on_error(on_error)
         self.check_images = check_mode(check_images)
+        self.outside = outside
 
     def load(self, seed: int, cache_dir: Path) -> Splits:
         """The tables; every path is checked before any file is read."""
@@ -124,7 +131,7 @@ class TableSource(Source):
         columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
         targets = cells[self.target] if labelled else [None] * rows
         problems = Problems(str(path), self.on_error)
-        broken = self._broken(schema, columns, units)
+        broken = self._broken(schema, columns, units, path.parent)
         usable = []
         for row in range(rows):
             problem = "it has no target" if labelled and targets[row] is None else ""
@@ -140,14 +147,24 @@ class TableSource(Source):
         return (whole if len(usable) == rows else take(whole, np.array(usable))), groups
 
     def _broken(
-        self, schema: Schema, columns: Mapping[str, list[Any]], units: Mapping[str, Unit]
+        self, schema: Schema, columns: Mapping[str, list[Any]], units: Mapping[str, Unit], folder: Path
     ) -> dict[str, dict[Any, str]]:
-        """By column: what is wrong with each image file that cannot be read, and each number that is none."""
+        """By column: what is wrong with each image that may not or cannot be read, and each number that is none."""
         of = {m: [f.name for f in schema.inputs if f.modality == m] for m in ("image", "numeric")}
-        files = {Path(cell) for name in of["image"] for cell in columns[name] if cell is not None}
-        images: dict[Any, str] = {str(p): why for p, why in broken_images(sorted(files), self.check_images).items()}
+        files = {cell for name in of["image"] for cell in columns[name] if cell is not None}
+        images: dict[Any, str] = {cell: why for cell in files if (why := self._forbidden(cell, folder))}
+        readable = sorted(Path(cell) for cell in files - images.keys())
+        images |= {str(p): why for p, why in broken_images(readable, self.check_images).items()}
         numbers = {name: _no_numbers(name, columns[name], units[name]) for name in of["numeric"]}
         return dict.fromkeys(of["image"], images) | numbers
+
+    def _forbidden(self, cell: str, folder: Path) -> str:
+        """Why an image file is not even opened, in a phrase; empty when it may be."""
+        if _URL.search(cell):
+            return f"{cell.removeprefix(f'{folder}/')} is a URL, and nothing is downloaded"
+        if self.outside or Path(os.path.normpath(cell)).is_relative_to(os.path.normpath(folder)):
+            return ""
+        return f"{cell} leaves the folder of the table, which data.outside=true would allow"
 
     def _draw(
         self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]

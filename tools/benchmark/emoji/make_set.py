@@ -2,10 +2,10 @@
 
     python tools/benchmark/emoji/make_set.py --out /tmp/emoji
 
-Needs npm, which fetches the packages emoji-datasource-{google,twitter,apple,facebook} 16.0.0 (Google's Noto, Apache-2.0;
-Twitter's Twemoji, CC-BY 4.0; the drawings of Apple and Facebook are theirs, for measuring only). Writes train.csv,
-same_vendors.csv, other_vendors.csv and the images they name. The emoji are shared out by a seeded draw; both drawings
-of one are on one side.
+Needs npm, which fetches the packages emoji-datasource-{google,twitter,apple,facebook} 16.0.0 (Google's Noto,
+Apache-2.0; Twitter's Twemoji, CC-BY 4.0; the drawings of Apple and Facebook are theirs, for measuring only). Writes
+train.csv, same_vendors.csv, other_vendors.csv and the images they name. The emoji are shared out by a seeded draw; both
+drawings of one are on one side.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = ("image", "name", "subcategory", "unified", "vendor")
 def make(out: Path, seed: int) -> None:
     """Fetch, draw and write."""
     out.mkdir(parents=True, exist_ok=True)
-    emoji = []
+    emoji: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for vendor in (*TRAINED, *OTHERS):
             found = _fetched(vendor, Path(folder), out / "img" / vendor)
@@ -37,7 +37,11 @@ def make(out: Path, seed: int) -> None:
     emoji = sorted((e for e in emoji if all(e[f"has_img_{v}"] for v in TRAINED)), key=lambda e: str(e["unified"]))
     order = np.random.default_rng(seed).permutation(len(emoji))
     cut = round(SHARE * len(emoji))
-    parts = {"train": (order[:cut], TRAINED), "same_vendors": (order[cut:], TRAINED), "other_vendors": (order[cut:], OTHERS)}
+    parts = {
+        "train": (order[:cut], TRAINED),
+        "same_vendors": (order[cut:], TRAINED),
+        "other_vendors": (order[cut:], OTHERS),
+    }
     known = {emoji[at]["subcategory"] for at in order[:cut]}
     for name, (numbers, vendors) in parts.items():
         rows = [

@@ -1,6 +1,6 @@
 """The scikit-learn probe: logistic regression on frozen features of both encoders, the same weights as everyone's.
 
-    python tools/benchmark/emoji/probe.py --set /tmp/emoji --weights /tmp/weights --out /tmp/probe
+python tools/benchmark/emoji/probe.py --set /tmp/emoji --weights /tmp/weights --out /tmp/probe
 """
 
 from __future__ import annotations

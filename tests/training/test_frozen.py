@@ -1,0 +1,181 @@
+"""Frozen encoders are read through the cache: computed once, equal to what they return, given back at the end."""
+
+import dataclasses
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from automm.config import compose, to_settings
+from automm.encoders import transformers
+from automm.encoders.precomputed import Precomputed
+from automm.encoders.transformers import Transformers
+from automm.flow import run
+from automm.model import build_encoder, encoder_of, fit_preprocess
+from automm.runtime import Predictor
+from automm.tasks.classification import Classification
+from automm.training.objective import TrainingObjective
+from automm.types import Column, FieldSpec, Schema, Splits, Table
+
+SCHEMA = Schema((FieldSpec("title", "text"), FieldSpec("more", "text")))
+
+
+def table(seed):
+    rng = np.random.default_rng(seed)
+    words = [f"the {w} number {n}" for n in range(6) for w in ("cat", "dog")]
+    columns = {name: Column(words, rng.integers(-1, len(words), 40)) for name in ("title", "more")}
+    return Table(SCHEMA, columns, ["cat" if i % 2 else "dog" for i in range(40)], list(range(40)))
+
+
+@pytest.fixture
+def candidate(tiny_bert):
+    return {
+        "encoder.text.name": "transformers",
+        "encoder.text.options.transformers.weights": f"local-dir:{tiny_bert}",
+        "encoder.text.options.transformers.tune": "frozen",
+        "fusion.name": "concat",
+        "training.solver": "gradient",
+        "training.batch_size": 8,
+    }
+
+
+@pytest.fixture
+def objective(tmp_path):
+    def make(**changes):
+        asked = ["+task=classification", "data.train=none.csv", "data.target=y", f"cache_dir={tmp_path / 'cache'}"]
+        settings = dataclasses.replace(to_settings(compose(asked), tmp_path), **changes)
+        train, task = table(0), Classification()
+        task.fit(train)
+        return TrainingObjective(settings, Splits(train, table(1)), task, tmp_path / "trials")
+
+    return make
+
+
+def fit(objective, candidate, tmp_path, stop=1):
+    return objective.fit(
+        candidate, start=0, stop=stop, resume=None, save_to=tmp_path / "state.safetensors", report=lambda *_: None
+    )
+
+
+def built(monkeypatch):
+    """How often the encoder is built from now on."""
+    times = []
+    original = transformers.create
+    monkeypatch.setattr(transformers, "create", lambda *asked: (times.append(1), original(*asked))[1])
+    return times
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_features_are_computed_once_and_no_encoder_is_needed_afterwards(
+    objective, candidate, tmp_path, monkeypatch, fusion
+):
+    chosen = {**candidate, "fusion.name": fusion}
+    first = fit(objective(), chosen, tmp_path)
+    times = built(monkeypatch)
+    later = objective()
+    assert later.check(chosen) is None
+    again = fit(later, {**chosen, "training.lr": 1e-2}, tmp_path)
+    assert not times
+    assert all(isinstance(encoder, Precomputed) for encoder in again.model.encoders)
+    assert fit(objective(), chosen, tmp_path).result.values == first.result.values
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_the_whole_model_scores_as_its_features_do(objective, candidate, tmp_path, fusion):
+    chosen = {**candidate, "fusion.name": fusion}
+    made, plain = objective(), objective(cache_bytes=0)
+    fitted = fit(made, chosen, tmp_path)
+    model, preprocessors = made.whole(fitted, chosen)
+    assert all(isinstance(encoder, Transformers) for encoder in model.encoders)
+    cached = made.scores(model, chosen, table(2), preprocessors)
+    np.testing.assert_allclose(cached, plain.scores(model, chosen, table(2), preprocessors), atol=1e-5)
+    assert any(isinstance(e, Transformers) for e in fit(plain, chosen, tmp_path).model.encoders), "nothing was kept"
+
+
+def test_other_weights_are_another_function(objective, candidate, tmp_path, tiny_bert):
+    names = {}
+    for copy in ("one", "two", "changed"):
+        folder = tmp_path / copy
+        shutil.copytree(tiny_bert, folder)
+        if copy == "changed":
+            path = next(folder.glob("*.safetensors"))
+            raw = bytearray(path.read_bytes())
+            raw[-1] ^= 1
+            path.write_bytes(raw)
+        names[copy] = Transformers.identity(weights=f"local-dir:{folder}")
+    assert names["one"] == names["two"]
+    assert names["one"] != names["changed"]
+    assert Transformers.identity(weights=f"local-dir:{tiny_bert}", pooling="cls") != names["one"]
+    assert Transformers.identity(weights=f"local-dir:{tiny_bert}", tune="last_k") is None
+    assert Transformers.identity(model=str(tiny_bert), weights=None) is None, "random weights are another every seed"
+
+
+def test_an_encoder_that_is_tuned_reads_raw_values(objective, candidate, tmp_path):
+    chosen = {**candidate, "encoder.text.options.transformers.tune": "full"}
+    fitted = fit(objective(), chosen, tmp_path)
+    assert all(isinstance(encoder, Transformers) for encoder in fitted.model.encoders)
+
+
+def test_what_would_not_fit_is_not_kept_and_says_so_once(objective, candidate, tmp_path, caplog):
+    made = objective(cache_bytes=1000)
+    with caplog.at_level(logging.WARNING):
+        fit(made, candidate, tmp_path)
+        fit(made, candidate, tmp_path)
+    assert caplog.text.count("more than the cache may") == 1
+    assert not (tmp_path / "cache" / "features").exists()
+
+
+def test_a_run_on_real_weights_from_table_to_bundle(minilm, tmp_path):
+    rows = [f"{'cat' if i % 2 else 'dog'} picture number {i},{'pet A' if i % 2 else 'pet B'}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    asked = [
+        "+task=classification", f"data.train={tmp_path / 't.csv'}", "data.target=label",
+        f"encoder.text.weights=local-dir:{minilm}", "search.trials=4", "executor=in_process", "training.epochs=9",
+        "search.max_epochs=9", f"run.dir={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    done = run(to_settings(compose(asked), tmp_path, overrides=asked))
+    assert done.values["test"]["accuracy"] == 1.0
+    answers = Predictor.open(done.run_dir / "bundle").predict([{"text": "a dog"}, {"text": "a cat"}])
+    assert [each["answer"] for each in answers] == ["pet B", "pet A"]
+
+
+def test_a_second_run_imports_no_library_of_encoders(objective, candidate, tmp_path):
+    fit(objective(), candidate, tmp_path)
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import dataclasses, numpy
+from pathlib import Path
+import test_frozen
+from automm.config import compose, to_settings
+from automm.tasks.classification import Classification
+from automm.training.objective import TrainingObjective
+from automm.types import Splits
+asked = ["+task=classification", "data.train=none.csv", "data.target=y", "cache_dir={tmp_path / "cache"}"]
+train, task = test_frozen.table(0), Classification()
+task.fit(train)
+here = Path({str(tmp_path)!r})
+made = TrainingObjective(to_settings(compose(asked), here), Splits(train, test_frozen.table(1)), task, here)
+candidate = {candidate!r}
+assert made.check(candidate) is None
+test_frozen.fit(made, candidate, here)
+loaded = sorted({{"timm", "transformers", "open_clip", "torchvision"}} & set(sys.modules))
+assert not loaded, loaded
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_stand_ins_are_what_the_encoder_said(candidate, tmp_path, objective):
+    made = objective()
+    fitted = fit(made, candidate, tmp_path)
+    spec = SCHEMA["title"]
+    real = build_encoder(candidate, spec, fit_preprocess(candidate, spec, made.train))
+    assert fitted.model.encoders[0].spec == real.spec
+    assert encoder_of(candidate, spec)[0].name == "transformers"
+    assert not list(torch.nn.Module.parameters(fitted.model.encoders[0]))
