@@ -84,9 +84,9 @@ class ClosedForm(Solver):
                     "ridge": Space({"l2": _L2, "balanced": _BALANCED}),
                     "kernel_ridge": Space(
                         {
-                            "l2": Float(1e-8, 1e-1, log=True, default=1e-5),
+                            "l2": Float(1e-8, 1e-2, log=True, default=1e-5),
                             "balanced": _BALANCED,
-                            "bandwidth": Float(0.1, 10.0, log=True, default=1.0),
+                            "bandwidth": Float(0.3, 3.0, log=True, default=1.0),
                         }
                     ),
                 },

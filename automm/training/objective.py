@@ -83,11 +83,23 @@ class TrainingObjective:
         return TrainingObjective, (self.settings, Splits(self.train, self.valid), self.task, self.folder)
 
     def check(self, candidate: Candidate) -> str | None:
-        """Why a hard constraint forbids the candidate: parts that do not fit, or too many operations a row."""
+        """Why a hard constraint forbids the candidate: parts that do not fit, or too many operations a row.
+
+        Of one that may run the features are seen to: here, where nobody else is at it, with all threads.
+        """
         reason = incompatible(candidate, self._specs(candidate))
+        if reason is None:
+            reason = self._too_dear(candidate)
+        if reason is None:
+            for name in self._kept(candidate, self.schema):
+                for table in (self.train, self.valid):
+                    self._features(table, self.schema[name], candidate)
+        return reason
+
+    def _too_dear(self, candidate: Candidate) -> str | None:
         limit = self.settings.search.max_gflop
-        if reason is not None or limit is None:
-            return reason
+        if limit is None:
+            return None
         gflop = self.gflop(candidate, fit_preprocessors(candidate, self.schema, self.train))
         if gflop <= limit:
             return None

@@ -1,0 +1,49 @@
+"""What a table's preset makes of what a user says and leaves unsaid."""
+
+import pytest
+
+from automm.choices import for_modalities
+from automm.config import compose, to_settings
+from automm.errors import ConfigError
+
+ASKED = ("+task=classification", "data.train=t.csv", "data.target=y")
+
+
+def space(tmp_path, *more):
+    asked = [*ASKED, *more]
+    return to_settings(compose(asked), tmp_path, overrides=asked).space
+
+
+@pytest.mark.parametrize(
+    ("said", "image", "text"),
+    [
+        ([], ("convnet",), ("ngrams", "text_transformer")),
+        (["encoder.text.weights=default"], ("convnet",), ("transformers",)),
+        (["encoder.image.model=resnet18", "encoder.image.weights=null"], ("timm",), ("ngrams", "text_transformer")),
+        (["encoder.text.options.transformers.model=some/model"], ("convnet",), ("transformers",)),
+        (["encoder.image.name=[convnet,timm]"], ("convnet", "timm"), ("ngrams", "text_transformer")),
+    ],
+)
+def test_pretrained_encoders_are_searched_where_weights_or_a_model_are_named(tmp_path, said, image, text):
+    found = space(tmp_path, *said).params
+    assert found["encoder.image.name"].choices == image
+    assert found["encoder.text.name"].choices == text
+
+
+def test_what_a_solver_does_not_go_with_is_no_choice_beside_it(tmp_path):
+    solver = space(tmp_path).params["training.solver"]
+    assert solver.children["closed_form"].params["fusion.name"].choices == ("concat",)
+    assert "gated" in solver.children["gradient"].params["fusion.name"].choices
+    only = space(tmp_path, "fusion=gated").params["training.solver"]
+    assert only.choices == ("gradient",)
+    with pytest.raises(ConfigError, match=r"closed_form does not go with fusion\.name=film"):
+        space(tmp_path, "fusion=film", "training.solver=closed_form")
+
+
+def test_weights_of_modalities_are_searched_where_there_are_several(tmp_path):
+    def weights(*modalities):
+        paths = {path for path, _ in for_modalities(space(tmp_path), modalities).paths()}
+        return {path for path in paths if path.endswith("_weight")}
+
+    assert weights("image", "text") == {"training.image_weight", "training.text_weight"}
+    assert weights("text") == set()
