@@ -37,7 +37,7 @@ Scaling = Literal["unit", "standard"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 _ROWS = 1024  # encoded at a time
 _CALIBRATED = 20_000  # rows that scale the scores
-_L2 = Float(1e-6, 1e3, log=True, default=1e-2)
+_L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _WEIGHT = OneOf((0.0, 0.25, 0.5, 1.0, 2.0), ordered=True, default=1.0)
 
@@ -64,7 +64,7 @@ class ClosedForm(Solver):
             rows, all of them where there are no more (else Nyström); `nearest_class_mean` compares with the mean of
             each class.
         scaling: `unit` gives every field's centred vector the same length; `standard` every feature the same deviation.
-        l2: the penalty: of ridge relative to features of unit variance, of kernel_ridge to the kernel's diagonal.
+        l2: the penalty, relative to the variance of all features together; of kernel_ridge to the kernel's diagonal.
         bandwidth: a factor on the kernel's width, the median distance between supports.
         supports: training rows the kernel machine keeps.
         balanced: let every class weigh the same, however rare.
@@ -84,7 +84,7 @@ class ClosedForm(Solver):
                     "ridge": Space({"l2": _L2, "balanced": _BALANCED}),
                     "kernel_ridge": Space(
                         {
-                            "l2": Float(1e-8, 1e-2, log=True, default=1e-5),
+                            "l2": _L2,
                             "balanced": _BALANCED,
                             "bandwidth": Float(0.3, 3.0, log=True, default=1.0),
                         }
@@ -214,8 +214,8 @@ class ClosedForm(Solver):
         """Weights [D, C], bias [C] and the sample's raw scores."""
         x_SD, y_SC = rows.x_ND[sample], rows.y_NC[sample]
         if self.method == "ridge":
-            per_feature = float(rows.x_ND.var(0).mean())  # what one unit of variance is here
-            found = ridge.solve(_as_float64, rows.x_ND, rows.y_NC, rows.weight_N, self.l2 * per_feature)
+            total = max(float(rows.x_ND.var(0).sum()), 1e-12)
+            found = ridge.solve(_as_float64, rows.x_ND, rows.y_NC, rows.weight_N, self.l2 * total)
             return found.weight_PC, found.bias_C, found.left_out(x_SD, y_SC, rows.weight_N[sample])
         mean_CD = rows.y_NC.T @ rows.x_ND / np.maximum(rows.y_NC.sum(0), 1e-6)[:, None]
         bias_C = -(mean_CD**2).sum(1) / 2  # -|x - mean|^2 / 2, less what all classes share

@@ -68,6 +68,7 @@ class Concatenation(Fusion):
 class KernelHead(nn.Module):
     """sum over supports of weight * exp(-gamma |x - s|^2) + bias: [B, D] -> [B, C].
 
+    In double precision: the weights of a small penalty are large and of both signs, and little is left of their sum.
     The number of supports is fixed, so that a saved one fits any other; those not needed have no weight.
     """
 
@@ -79,12 +80,13 @@ class KernelHead(nn.Module):
     def __init__(self, width: int, outputs: int, *, supports: int) -> None:
         super().__init__()
         self.register_buffer("supports_SD", torch.zeros(supports, width))
-        self.register_buffer("weight_SC", torch.zeros(supports, outputs))
-        self.register_buffer("bias_C", torch.zeros(outputs))
-        self.register_buffer("gamma", torch.ones(()))
+        self.register_buffer("weight_SC", torch.zeros(supports, outputs, dtype=torch.float64))
+        self.register_buffer("bias_C", torch.zeros(outputs, dtype=torch.float64))
+        self.register_buffer("gamma", torch.ones((), dtype=torch.float64))
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """[B, D] -> logits [B, C]."""
-        squares_BS = x_BD.square().sum(-1, keepdim=True) + self.supports_SD.square().sum(-1)
-        distance_BS = (squares_BS - 2 * x_BD @ self.supports_SD.T).clamp(min=0)
-        return torch.exp(-self.gamma * distance_BS) @ self.weight_SC + self.bias_C
+        x, supports_SD = x_BD.double(), self.supports_SD.double()
+        squares_BS = x.square().sum(-1, keepdim=True) + supports_SD.square().sum(-1)
+        distance_BS = (squares_BS - 2 * x @ supports_SD.T).clamp(min=0)
+        return (torch.exp(-self.gamma * distance_BS) @ self.weight_SC + self.bias_C).to(x_BD.dtype)

@@ -44,7 +44,7 @@ def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate, scaling):
     _, model, _ = gappy.fit(chosen)
     x_ND = fused(model, gappy.job(chosen).train, batch_size=16)
     y_NC = gappy.task.perfect(gappy.train)
-    alpha = 0.1 * len(x_ND) * x_ND.var(0).mean()
+    alpha = 0.1 * len(x_ND) * x_ND.var(0).sum()
     expected_NC = Ridge(alpha=alpha).fit(x_ND, y_NC).predict(x_ND)
     logits_NC = model.heads[0](torch.from_numpy(x_ND)).detach().numpy()
     # the calibration is one scale and one offset
@@ -148,8 +148,8 @@ def test_the_kernel_head_is_its_formula():
         for buffer in head.buffers():
             buffer.copy_(torch.rand(buffer.shape) + 0.5)
     x_BD = torch.randn(5, 3)
-    kernel_BS = torch.exp(-head.gamma * torch.cdist(x_BD, head.supports_SD) ** 2)
-    torch.testing.assert_close(head(x_BD), kernel_BS @ head.weight_SC + head.bias_C)
+    kernel_BS = torch.exp(-head.gamma * torch.cdist(x_BD.double(), head.supports_SD.double()) ** 2)
+    torch.testing.assert_close(head(x_BD), (kernel_BS @ head.weight_SC + head.bias_C).float())
 
 
 def test_the_kernel_head_is_the_same_function_in_onnx():
