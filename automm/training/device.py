@@ -6,15 +6,17 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from automm.errors import ConfigError, TrialFailed
 from automm.model import out_of_memory
 from automm.settings import TrainingSettings
 from automm.types import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
@@ -23,6 +25,8 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     Raises:
         ConfigError: the device is not there.
     """
+    from lightning_fabric import Fabric  # late: it takes seconds, and the process that only searches needs none
+
     accelerator = device_name(settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from automm.errors import StudyError
@@ -27,6 +26,8 @@ from automm.training.solver import Report
 from automm.types import Batch
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from automm.training.gradient import Gradient
 
 _EVALUATION = 4  # times the training batch: nothing is kept for a backward pass
