@@ -25,7 +25,8 @@ A run        automm +task=NAME [GROUP=PRESET | KEY=VALUE]...
              automm +task=vqa                               the embedded Sort-of-CLEVR set, the default budget
              automm +task=vqa search=quick run.dir=first    a few minutes; the same command again goes on where it was
              automm +task=vqa fusion.name=[concat,film] training.lr=[1e-4,1e-2] training.batch_size=256
-             automm -m +task=vqa seed=0,1,2 fusion=concat,film hydra/launcher=joblib    a sweep, one run a point
+             automm -m +task=vqa seed=0,1,2 fusion=concat,film hydra/launcher=joblib executor=in_process
+                                                            a sweep, one run a point
              A scalar pins what would be searched, a list narrows it (two numbers are a range, names are a subset).
 
 Commands     automm plugins [KIND [NAME]] [--json]          what is installed, and its options

@@ -26,7 +26,7 @@ from automm.runtime.texts import TextPreprocess
 from automm.space import Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
-PACKAGES = ("open-clip-torch", "timm", "transformers", "tokenizers")
+PACKAGES = ("open-clip-torch", "timm", "transformers", "tokenizers", "pillow")  # what outputs depend on
 
 
 class OpenClipImage(Encoder):
@@ -70,19 +70,9 @@ class OpenClipImage(Encoder):
         )
 
     @classmethod
-    def identity(
-        cls,
-        *,
-        model: str = DEFAULT_MODEL,
-        weights: str | None = "default",
-        tune: Tune = "frozen",
-        image_size: int | None = None,
-        crop: bool = False,
-        **options: Any,
-    ) -> str | None:
+    def identity(cls, **options: Any) -> str | None:
         """Of a frozen tower from weights."""
-        known = {"tower": "image", "model": model, "image_size": image_size, "crop": crop}
-        return frozen_identity(tune, weights, PACKAGES, lambda: default_hub(model), **known)
+        return frozen_identity(cls, options, PACKAGES, default_hub)
 
     def __init__(
         self,
@@ -181,18 +171,9 @@ class OpenClipText(Encoder):
         return TextPreprocess(tokenizer=tokenizer, max_length=length, pad_id=pad_id, fixed=fixed)
 
     @classmethod
-    def identity(
-        cls,
-        *,
-        model: str = DEFAULT_MODEL,
-        weights: str | None = "default",
-        tune: Tune = "frozen",
-        max_length: int | None = None,
-        **options: Any,
-    ) -> str | None:
+    def identity(cls, **options: Any) -> str | None:
         """Of a frozen tower from weights."""
-        known = {"tower": "text", "model": model, "max_length": max_length}
-        return frozen_identity(tune, weights, PACKAGES, lambda: default_hub(model), **known)
+        return frozen_identity(cls, options, PACKAGES, default_hub)
 
     def __init__(
         self,

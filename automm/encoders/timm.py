@@ -75,19 +75,9 @@ class Timm(Encoder):
         )
 
     @classmethod
-    def identity(
-        cls,
-        *,
-        model: str = DEFAULT_MODEL,
-        weights: str | None = "default",
-        tune: Tune = "frozen",
-        image_size: int | None = None,
-        crop: bool = False,
-        **options: Any,
-    ) -> str | None:
+    def identity(cls, **options: Any) -> str | None:
         """Of a frozen model from weights."""
-        known = {"model": model, "image_size": image_size, "crop": crop}
-        return frozen_identity(tune, weights, ("timm",), lambda: _hub_of(model), **known)
+        return frozen_identity(cls, options, ("timm", "pillow"), _hub_of)
 
     def __init__(
         self,

@@ -74,25 +74,16 @@ class Transformers(Encoder):
         return fast_preprocess(tokenizer, min(limit for limit in limits if limit))
 
     @classmethod
-    def identity(
-        cls,
-        *,
-        model: str = DEFAULT_MODEL,
-        weights: str | None = "default",
-        tune: Tune = "frozen",
-        pooling: Pooling = "mean",
-        max_length: int = 128,
-        **options: Any,
-    ) -> str | None:
-        """Of a frozen model from weights."""
-        folder = Path(model).expanduser().absolute()
-        known: dict[str, Any] = {"model": model, "pooling": pooling, "max_length": max_length}
+    def identity(cls, **options: Any) -> str | None:
+        """Of a frozen model from weights; of a model that is a folder, what it holds."""
+        model = str(options.get("model", DEFAULT_MODEL))
+        folder, source = Path(model).expanduser().absolute(), parse_weights(options.get("weights", "default")).source
         if folder.is_dir():
-            known["model"] = content(Weights("local-dir", str(folder)))
-            weights = f"local-dir:{folder}" if weights == "default" else weights
-        elif parse_weights(weights).source == "file":
-            known["revision"] = revision(model)
-        return frozen_identity(tune, weights, ("transformers", "tokenizers"), lambda: model, **known)
+            options["model"] = content(Weights("local-dir", str(folder)))
+            options["weights"] = f"local-dir:{folder}" if source == "default" else options["weights"]
+        elif source == "file":  # configuration and tokenizer are the hub's
+            options["model"] = f"{model} {revision(model)}"
+        return frozen_identity(cls, options, ("transformers", "tokenizers"), lambda _: model)
 
     def __init__(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
@@ -15,7 +16,6 @@ from automm.errors import ConfigError, OutOfRange
 from automm.space import Int, OneOf, Space
 
 Tune = Literal["frozen", "last_k", "full"]
-Hub = Callable[[], str | None]
 
 # What a pretrained encoder lets a search choose.
 TUNING = Space({"tune": OneOf(("frozen", "last_k", "full"), ordered=True, default="frozen", children={
@@ -47,29 +47,33 @@ def apply_tuning(encoder: Encoder, tune: str, last_k: int) -> None:
     encoder.train(encoder.training)
 
 
-def frozen_identity(tune: str, weights: str | None, packages: Sequence[str], hub: Hub, **options: Any) -> str | None:
-    """The `identity` of an encoder from weights: of one that is frozen, everything its outputs depend on.
+def frozen_identity(
+    cls: type[Encoder], options: Mapping[str, Any], packages: Sequence[str], hub: Callable[[str], str | None]
+) -> str | None:
+    """The `identity` of an encoder from weights, where it is frozen: weights, options, versions of libraries.
 
     Args:
-        tune: as the encoder has it.
-        weights: likewise.
+        cls: has the options `model`, `weights` and `tune`; whatever else it takes counts too, given or not.
+        options: as given.
         packages: the distributions whose code computes the outputs, beside torch.
-        hub: says which repository of the hub holds the weights of a model's name; None = it cannot be told.
-        options: whatever else the outputs depend on.
+        hub: the hub's repository of the weights that a model's name stands for; None = it cannot be told.
 
     Raises:
         ConfigError: the weights are not there.
     """
-    parsed = parse_weights(weights)
-    if tune != "frozen" or parsed.source == "none":
+    taken = inspect.signature(cls).parameters.values()
+    known = {o.name: o.default for o in taken if o.kind is o.KEYWORD_ONLY} | dict(options)
+    del known["last_k"]
+    weights = parse_weights(known.pop("weights"))
+    if known.pop("tune") != "frozen" or weights.source == "none":
         return None
-    repository = hub() if parsed.source == "default" else None
-    held = revision(repository) if repository else content(parsed)
+    repository = hub(known["model"]) if weights.source == "default" else None
+    held = revision(repository) if repository else content(weights)
     if held is None:
         return None
     versions = {package: version(package) for package in ("torch", *packages)}
-    source = f"{parsed.source}:{repository}" if repository else parsed.source
-    return json.dumps({"weights": [source, held], "versions": versions, **options}, sort_keys=True)
+    name = {"encoder": cls.__name__, "weights": [weights.source, held], "versions": versions, **known}
+    return json.dumps(name, sort_keys=True)
 
 
 def sequence_blocks(model: nn.Module) -> list[nn.Module]:

@@ -29,7 +29,7 @@ from automm.types import Column, FeatureSpec, FieldSpec
 
 log = logging.getLogger(__name__)
 
-_BATCH = 32  # values encoded at a time; larger ones leave the processor's caches
+_BATCH = 32  # values encoded at a time
 _SEGMENT_BYTES = 256 << 20  # what is kept in memory before it is written,
 _SEGMENT_SECONDS = 20.0  # and for how long: as much is lost by a kill
 _PROGRESS_SECONDS = 10.0

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from automm import commands
+from automm.data.digests import value_digests
+from automm.data.features import FOLDER, FeatureCache
 from automm.errors import BundleError, ConfigError, DataError, StudyError, UnknownComponent
+from automm.types import FeatureSpec
 
 
 def test_which_words_are_subcommands():
@@ -63,3 +67,18 @@ def test_help_names_every_command_and_group():
     text = commands.help_text()
     for word in (*commands.NAMES, "encoder/image", "cross_attention", "hydra/launcher=joblib"):
         assert word in text
+
+
+def test_cache_says_what_is_kept_and_clears_it(tmp_path, capsys):
+    spec = FeatureSpec("words", "text", 3, 4, has_tokens=True)
+    shelf = FeatureCache(tmp_path / FOLDER, 1 << 30).shelf("some encoder", spec, tokens=False)
+    shelf.add(value_digests(["a", "b"], "text", tmp_path), {"pooled": np.zeros((2, 3), np.float32)})
+    asked = ["--cache-dir", str(tmp_path)]
+    assert commands.run(["cache", "info", *asked]) == 0
+    assert "some encoder" in capsys.readouterr().out
+    commands.run(["cache", "info", "--json", *asked])
+    assert [s["values"] for s in json.loads(capsys.readouterr().out)["shelves"]] == [2]
+    commands.run(["cache", "clear", *asked])
+    assert "freed" in capsys.readouterr().out
+    commands.run(["cache", "info", "--json", *asked])
+    assert json.loads(capsys.readouterr().out)["shelves"] == []

@@ -118,12 +118,14 @@ time.sleep(120)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(100):
-        if not _alive(pid):
-            return
+    waited = 0
+    while _alive(pid) and waited < 100:
         time.sleep(0.1)
-    os.kill(pid, signal.SIGKILL)
-    raise AssertionError("the worker outlived its parent")
+        waited += 1
+    outlived = _alive(pid)
+    if outlived:
+        os.kill(pid, signal.SIGKILL)
+    assert not outlived, "the worker outlived its parent"
 
 
 def _alive(pid):
@@ -147,3 +149,14 @@ def test_a_search_over_processes_is_the_same_run_twice_or_interrupted(tmp_path):
         assert run(cut, on_event=press, **asked).stopped_by == "interrupt"
     assert run(cut, **asked).best.candidate == whole.best.candidate
     assert story(cut) == story(tmp_path / "whole")
+
+
+def test_when_time_is_up_what_is_under_way_counts_for_nothing(tmp_path):
+    asked = {"executor": "processes", "trials": 10, "strategy": "portfolio"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(whole, **asked)
+    assert run(cut, timeout=0.0, **asked).stopped_by == "timeout"
+    assert story(cut) == story(whole)[: len(story(cut))]
+    assert [kind for kind, _, _ in story(cut)].count("tell") == 1, "the first measurement is spared, and no other"
+    run(cut, **asked)
+    assert story(cut) == story(whole)

@@ -1,6 +1,7 @@
 """Frozen encoders are read through the cache: computed once, equal to what they return, given back at the end."""
 
 import dataclasses
+import json
 import logging
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from automm.config import compose, to_settings
 from automm.encoders import transformers
 from automm.encoders.precomputed import Precomputed
 from automm.encoders.transformers import Transformers
+from automm.export.checkpoint import load_model
 from automm.flow import run
 from automm.model import build_encoder, encoder_of, fit_preprocess
 from automm.runtime import Predictor
@@ -140,6 +142,9 @@ def test_a_run_on_real_weights_from_table_to_bundle(minilm, tmp_path):
     ]  # fmt: skip
     done = run(to_settings(compose(asked), tmp_path, overrides=asked))
     assert done.values["test"]["accuracy"] == 1.0
+    head = load_model(done.run_dir / "checkpoints" / "best").model.heads[0]
+    learnt_from = int(head.weight_SC.abs().sum(dim=1).count_nonzero())
+    assert learnt_from == 60 - len(json.loads((done.run_dir / "predictions.json").read_text())), "validation rows too"
     answers = Predictor.open(done.run_dir / "bundle").predict([{"text": "a dog"}, {"text": "a cat"}])
     assert [each["answer"] for each in answers] == ["pet B", "pet A"]
 
