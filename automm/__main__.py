@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from automm import commands
@@ -49,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _job(cfg: DictConfig) -> None:
     """One run, in this process or in a launcher's worker."""
+    with _head_start(cfg):
+        _run(cfg)
+
+
+def _run(cfg: DictConfig) -> None:
     from automm.config import job_settings, sweep_job
 
     try:
@@ -64,6 +70,18 @@ def _job(cfg: DictConfig) -> None:
     except KeyboardInterrupt:
         _tell(f"Stopped. Next: the same command with run.dir={settings.run_dir} goes on.", traced=False)
         raise SystemExit(STOPPED) from None
+
+
+def _head_start(cfg: DictConfig) -> AbstractContextManager[None]:
+    """A worker that starts up on an idle core while this process does."""
+    from omegaconf import OmegaConf
+
+    name, slots = (OmegaConf.select(cfg, f"executor.{key}", default=None) for key in ("name", "slots"))
+    if name != "processes" or not (slots is None or (isinstance(slots, int) and slots > 0)):
+        return nullcontext()
+    from automm.search.executors.processes import standing_by
+
+    return standing_by(slots, ["automm.training.objective"])
 
 
 def _fail(error: AutommError, job: str | None, *, traced: bool) -> None:

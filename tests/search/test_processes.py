@@ -11,7 +11,8 @@ import pytest
 from curves import run, story
 
 from automm.errors import ConfigError, DataError, TrialFailed
-from automm.search.executors.processes import Processes
+from automm.search.executors import processes
+from automm.search.executors.processes import Processes, standing_by
 from automm.search.trial import Job, Outcome
 
 
@@ -31,7 +32,11 @@ class Sleepy:
             raise DataError("the file is gone. Next: find it.")
         if job.candidate.get("do") == "fail":
             raise TrialFailed("as told")
-        values = {"pid": float(os.getpid()), "threads": float(os.environ["OMP_NUM_THREADS"])}
+        values = {
+            "pid": float(os.getpid()),
+            "threads": float(os.environ["OMP_NUM_THREADS"]),
+            "ready": float("colorsys" in sys.modules),
+        }
         return Outcome(values, job.stop, False, 0.0)
 
 
@@ -62,6 +67,26 @@ def test_ends_come_in_the_order_of_submission_with_their_own_reports_before(exec
     pids = [end.outcome.values["pid"] for end in ends]
     assert len(set(pids)) == 2  # the third ran where the second had ended, while the first went on
     assert pids[1] == pids[2]
+
+
+def test_a_worker_that_stands_by_is_taken_with_what_it_has_imported():
+    with standing_by(2, ["colorsys"]):
+        made = Processes(slots=2)
+        made.start(Sleepy())
+        try:
+            jobs(made, {"seconds": 0.4}, {})
+            ends = [made.wait(lambda *_: None).outcome.values for _ in range(2)]
+        finally:
+            made.close()
+    assert [end["ready"] for end in ends] == [1.0, 0.0]
+    assert ends[0]["threads"] == ends[1]["threads"]
+
+
+def test_a_worker_that_stands_by_for_nobody_ends():
+    with standing_by(2, []):
+        process = processes._standing_by[0][1]
+        assert process.poll() is None
+    assert process.returncode is not None
 
 
 def test_a_worker_that_dies_fails_its_trial_and_is_replaced(executor):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,7 +125,7 @@ class Processes(Executor):
             if begun or waiting.job.trial in self._cancelled:
                 continue
             if not free and len(self._workers) < self.slots:
-                self._workers.append(_Worker(self._objective, max(1, physical() // self.slots), self._inbox))
+                self._workers.append(_Worker(self._objective, _threads(self.slots), self._inbox))
                 free.append(self._workers[-1])
             if not free:
                 return
@@ -168,19 +169,64 @@ def _end(job: Job, kind: str, said: list[Any]) -> tuple[Ended | None, BaseExcept
     return None, error
 
 
+_standing_by: deque[tuple[int, subprocess.Popen[bytes]]] = deque()  # with their threads
+
+
+@contextlib.contextmanager
+def standing_by(slots: int | None, modules: Sequence[str]) -> Iterator[None]:
+    """Start one worker ahead of its work, so that it imports `modules` while this process is busy starting up.
+
+    Within the block, whoever runs `Processes` of as many slots takes it; if nobody does, it ends with the block.
+    """
+    threads = _threads(slots or physical())
+    _standing_by.append((threads, _spawned(threads, modules)))
+    try:
+        yield
+    finally:
+        while _standing_by:
+            process = _standing_by.popleft()[1]
+            _dismiss(process, 0)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _spawned(threads: int, modules: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """A worker's process, told where to find what it needs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from automm.search.executors.worker import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # one that is gone already says so by itself
+        send(process.stdin, (sys.path, tuple(modules)))
+    return process
+
+
+def _dismiss(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Close a worker's input, at which it ends; kill it if it does not within so many seconds."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _threads(slots: int) -> int:
+    return max(1, physical() // slots)
+
+
 class _Worker:
     """One process, and a thread that listens to it."""
 
     def __init__(self, objective: bytes, threads: int, inbox: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from automm.search.executors.worker import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
+        ready = _standing_by and _standing_by[0][0] == threads
+        self.process = _standing_by.popleft()[1] if ready else _spawned(threads)
         self._inbox = inbox
-        self.tell(sys.path)
         self.tell(objective)
         threading.Thread(target=self._listen, name="automm-worker", daemon=True).start()
 
@@ -192,14 +238,7 @@ class _Worker:
 
     def close(self) -> None:
         """Let the process end, and see to it that it does."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        _dismiss(self.process, _PATIENCE)
 
     def _listen(self) -> None:
         assert self.process.stdout is not None

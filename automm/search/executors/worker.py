@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pickle
@@ -29,7 +30,12 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what components print must not come between messages
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("automm").setLevel(logging.INFO)
-    sys.path[:] = receive(sys.stdin.buffer) or sys.path
+    told = receive(sys.stdin.buffer)
+    if told is None:
+        return
+    sys.path[:], modules = told
+    for name in modules:
+        importlib.import_module(name)
     packed = receive(sys.stdin.buffer)
     if packed is None:
         return
