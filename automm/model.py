@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from automm import registry
 from automm.encoders.encoder import Encoder
-from automm.errors import AutommError, ConfigError, TrialFailed, UnknownKey, near_miss
+from automm.errors import AutommError, ConfigError, OutOfRange, TrialFailed, UnknownKey, near_miss
 from automm.fusions.fusion import Fusion
 from automm.registry import Component
 from automm.runtime.preprocess import Preprocess
@@ -235,10 +235,20 @@ def build_solver(candidate: Candidate) -> Solver:
 
 
 def incompatible(candidate: Candidate, specs: Sequence[FeatureSpec]) -> str | None:
-    """Why encoders that return these, the fusion and the solver do not go together; None when they do."""
-    name = str(candidate["fusion.name"])
-    reason = build_solver(candidate).refuses(candidate) or registry.get("fusion", name).factory.accepts(specs)
-    return reason if reason is None or name in reason else f"fusion {name!r}: {reason}"
+    """Why encoders that return these, the fusion and the solver do not go together; None when they do.
+
+    Raises:
+        TrialFailed: the fusion raised while it was built.
+    """
+    component, options = _component("fusion", str(candidate["fusion.name"]), "fusion.options", candidate)
+    reason = build_solver(candidate).refuses(candidate) or component.factory.accepts(specs)
+    if reason is None:
+        try:
+            with torch.random.fork_rng(devices=[]), _blamed(f"the fusion {component.name!r}"):
+                component.factory(specs, **options)
+        except OutOfRange as error:  # heads that do not divide a width, say
+            reason = str(error)
+    return reason if reason is None or component.name in reason else f"fusion {component.name!r}: {reason}"
 
 
 def build_encoder(candidate: Candidate, spec: FieldSpec, preprocess: Preprocess) -> Encoder:

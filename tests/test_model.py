@@ -178,6 +178,14 @@ def test_fields_that_cannot_be_fused_are_refused_with_the_reason(task, preproces
         build_model(chosen, SCHEMA, task, preprocessors=preprocessors)
 
 
+def test_options_that_do_not_go_together_are_refused_before_training():
+    chosen = {"fusion.name": "cross_attention", "fusion.options.cross_attention.dim": 64}
+    tokens = [dataclasses.replace(spec, tokens=4, has_tokens=True) for spec in SPECS]
+    assert incompatible({**chosen, "fusion.options.cross_attention.heads": 8}, tokens) is None
+    reason = incompatible({**chosen, "fusion.options.cross_attention.heads": 6}, tokens)
+    assert reason.startswith("fusion 'cross_attention': attention of width 64 cannot be split into 6 heads.")
+
+
 def test_a_model_is_exported_by_the_code_it_is_trained_with(task, preprocessors):
     """torch's exporter takes the path of `encode_prepare`, and that is seen in what it traces."""
     model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from automm.encoders.attention import AttentionBlock
 from automm.encoders.encoder import Encoder
-from automm.errors import ConfigError
+from automm.errors import OutOfRange
 from automm.extremes import amax
 from automm.runtime.images import ImagePreprocess, image_size
 from automm.runtime.preprocess import Preprocess
@@ -97,7 +97,7 @@ class ConvNet(Encoder):
     ) -> None:
         super().__init__()
         if width % 8 or channels % 8:
-            raise ConfigError(f"the widths of a convnet are multiples of 8, not {width} and {channels}")
+            raise OutOfRange(f"the widths of a convnet are multiples of 8, not {width} and {channels}")
         grid = tuple(int(n) for n in preprocess.signature["pixels"].shape[1:])
         mean, deviation = getattr(preprocess, "mean", None) or _MIDDLE, getattr(preprocess, "deviation", None) or _RANGE
         self.mean_C11: Tensor

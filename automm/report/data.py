@@ -21,6 +21,7 @@ class TrialRecord:
     values: Mapping[str, float] = field(default_factory=dict)  # its last validation metrics
     curve: Sequence[Mapping[str, Any]] = ()  # one {"epoch": int, "values": {metric: value}} an epoch
     reason: str = ""  # why it failed or was pruned
+    findings: Sequence[str] = ()  # what the gradient monitor saw, a sentence each
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class GradientRecord:
 
 @dataclass(frozen=True)
 class Sample:
-    """One test row and what the model said of it. An image is uint8 HWC, a path, bytes or PIL; None = missing."""
+    """One row and what the model said of it. An image is uint8 HWC, a path, bytes or PIL; None = missing."""
 
     images: Mapping[str, np.ndarray | Any]
     texts: Mapping[str, Any]  # every other field
@@ -54,4 +55,5 @@ class ReportData:
     gradients: Sequence[GradientRecord] = ()
     findings: Sequence[str] = ()  # the gradient monitor's sentences
     samples: Sequence[Sample] = ()
+    sampled: str = "test"  # the split they are from
     baseline_notes: Mapping[str, str] = field(default_factory=dict)  # what a baseline is, by name

@@ -181,21 +181,21 @@ def training(data: ReportData) -> tuple[Markup, Markup]:
 
 def trials(data: ReportData) -> Markup:
     """Who was stopped and why; then every trial."""
-    stopped = [t for t in data.trials if t.state in ("failed", "pruned", "infeasible")]
-    rows = [[t.number, _state(t), signature(t.candidate), t.reason or _default_reason(t)] for t in stopped]
+    stopped = [t for t in data.trials if t.state in ("failed", "pruned", "infeasible") or t.findings]
+    rows = [[t.number, _state(t), signature(t.candidate), _story(t)] for t in stopped]
     every = [
         [t.number, _state(t), figure(t.values.get(data.goal.metric), data.goal.metric), _listed(t.candidate)]
         for t in data.trials
     ]
     first = (
-        table(["trial", "state", "what it was", "why it ended"], rows, numeric_from=9)
+        table(["trial", "state", "what it was", "what happened"], rows, numeric_from=9)
         if rows
-        else element("p", "Every trial was completed.", class_="soft")
+        else element("p", "Every trial was completed, and no gradient was out of the ordinary.", class_="soft")
     )
     full = table(["trial", "state", words(data.goal.metric), "candidate"], every, numeric_from=9)
     return section(
         "trials",
-        "Failed and pruned trials",
+        "Trials that failed, were pruned or had trouble with gradients",
         first,
         element("details", element("summary", f"All {len(data.trials)} trials"), full),
     )
@@ -203,6 +203,12 @@ def trials(data: ReportData) -> Markup:
 
 def _state(trial: TrialRecord) -> Markup:
     return element("span", trial.state, class_=f"state {trial.state}")
+
+
+def _story(trial: TrialRecord) -> str:
+    """Why a trial ended, and what the gradient monitor saw before that."""
+    ended = trial.reason or (_default_reason(trial) if trial.state != "completed" else "")
+    return "; ".join(part.rstrip(".") for part in (ended, *trial.findings) if part)
 
 
 def _default_reason(trial: TrialRecord) -> str:
@@ -215,11 +221,11 @@ def _listed(candidate: Mapping[str, Any]) -> Markup:
 
 
 def samples(data: ReportData) -> Markup:
-    """Test rows with what the model said of them."""
+    """A few rows with what the model said of them."""
     if not data.samples:
         return section("samples", "Sample predictions", element("p", "No samples were kept.", class_="soft"))
     cards = [_card(sample) for sample in data.samples[:MOST_SAMPLES]]
-    said = "Rows of the test set, chosen to be read: their mix says nothing about how good the model is."
+    said = f"Rows of the {data.sampled} set, chosen to be read: their mix says nothing about how good the model is."
     grid = element("div", *cards, class_="samples")
     return section("samples", "Sample predictions", element("p", said, class_="soft"), grid)
 
@@ -285,7 +291,7 @@ def provenance(data: ReportData) -> Markup:
     machine = [[words(key), _machine(value)] for key, value in (data.result.get("cpu") or {}).items()]
     columns = [
         element("div", element("h3", title), table(["", ""], rows, numeric_from=9))
-        for title, rows in (("Wall time", spent), ("Processor", machine), ("Versions", versions))
+        for title, rows in (("Time", spent), ("Processor", machine), ("Versions", versions))
         if rows
     ]
     return section("provenance", "Time, machine and versions", element("div", *columns, class_="columns"))

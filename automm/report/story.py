@@ -31,6 +31,7 @@ def story(
     *,
     gradients: Path,
     table: Table,
+    split: str,
     answers: Sequence[Answered],
 ) -> ReportData:
     """What the page is made from.
@@ -41,6 +42,7 @@ def story(
         trials: of the search, in order.
         gradients: the gradient log of the winner's training (JSON).
         table: the rows that were answered.
+        split: what these rows are called.
         answers: to each row.
     """
     log = json.loads(gradients.read_text(encoding="utf-8")) if gradients.exists() else {}
@@ -51,12 +53,13 @@ def story(
         gradients=[_gradient(norms) for norms in log.get("norms", [])],
         findings=[finding["sentence"] for finding in log.get("findings", [])],
         samples=_samples(table, answers, seed=int(result["seed"])),
+        sampled=split,
     )
 
 
 def _trial(trial: Trial) -> TrialRecord:
     curve = [{"epoch": epoch, "values": dict(values)} for epoch, values in trial.reports]
-    return TrialRecord(trial.number, trial.state, trial.candidate, trial.values, curve, trial.reason)
+    return TrialRecord(trial.number, trial.state, trial.candidate, trial.values, curve, trial.reason, trial.findings)
 
 
 def _gradient(norms: Mapping[str, float]) -> GradientRecord:

@@ -101,6 +101,7 @@ class History:
         rung = self.halving.rungs.index(trial.pending.stop)
         trial.pending = None
         trial.values, trial.epochs, trial.finished = dict(data["values"]), data["epochs"], data["finished"]
+        trial.findings = list(data.get("findings", ()))
         trial.seconds += data["seconds"]
         trial.state = "completed" if trial.finished or rung == self.halving.top else "pruned"
         family = "" if self._family is None else str(trial.candidate[self._family])
@@ -109,5 +110,5 @@ class History:
 
 def trials_table(study: Study) -> list[dict[str, Any]]:
     """The trials of a study as plain rows: what `automm study RUN_DIR --json` prints."""
-    keys = ("number", "state", "candidate", "values", "epochs", "seconds", "reason", "origin", "finished")
+    keys = ("number", "state", "candidate", "values", "epochs", "seconds", "reason", "findings", "origin", "finished")
     return [{key: asdict(trial)[key] for key in keys} for trial in History.of(study).trials]

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from automm.errors import TrialFailed
 from automm.registry import get
 from automm.search.driver import Driver
 from automm.search.executors.executor import Ended, Executor
@@ -58,10 +59,10 @@ def search(
     Raises:
         StudyError: the study was begun with other settings, or cannot be replayed by what is installed.
     """
-    header = _header(space, goal, settings, seed)
-    study.begin(header)
     strategy = _strategy(space, settings, seed)
     executor = make_executor(settings.executor)
+    header = _header(space, goal, settings, seed)
+    study.begin(header)
     driver = Driver(space, History(goal, **header["halving"]), strategy, trials=settings.trials, seed=seed)
     session = _Session(driver, executor, objective, study, settings.timeout, on_event)
     try:
@@ -77,6 +78,16 @@ def search(
     if history.stopped_by != stopped_by:
         on_event(study.append("stop", None, {"reason": stopped_by}, session.elapsed()))
     return SearchResult(history.best, history.trials, stopped_by, study.elapsed)
+
+
+def check_search(space: Space, settings: SearchSettings, seed: int) -> None:
+    """Raise what building the strategy and the executor would, before anything is written down.
+
+    Raises:
+        ConfigError: an option that one of them does not take, or a value it cannot.
+    """
+    _strategy(space, settings, seed)
+    make_executor(settings.executor).close()
 
 
 class _Session:
@@ -136,8 +147,12 @@ class _Session:
         return self._driver.history.trials[decision.trial].pending
 
     def _launch(self, job: Job) -> None:
-        """Get a job under way, unless a hard constraint forbids its candidate."""
-        reason = self._objective.check(job.candidate) if job.start == 0 else None
+        """Get a job under way, unless a hard constraint forbids its candidate or it cannot even be built."""
+        try:
+            reason = self._objective.check(job.candidate) if job.start == 0 else None
+        except TrialFailed as failure:
+            self._record("fail", job.trial, {"reason": failure.reason})
+            return
         if reason is not None:
             self._record("infeasible", job.trial, {"reason": reason})
             return

@@ -33,6 +33,7 @@ class Outcome:
     epochs: int  # epochs done in all
     finished: bool  # nothing would change in further epochs (closed form, early stopping)
     seconds: float  # what this job cost
+    findings: tuple[str, ...] = ()  # what was wrong with its gradients so far, a sentence each
 
 
 class Objective(Protocol):
@@ -65,5 +66,6 @@ class Trial:
     reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     seconds: float = 0.0
     reason: str = ""  # why it failed or is infeasible
+    findings: list[str] = field(default_factory=list)  # what was wrong with its gradients, a sentence each
     state: State = "running"
     pending: Job | None = None  # decided and not yet ended

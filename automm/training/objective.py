@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from automm import registry
 from automm.data.features import FOLDER, FeatureCache
 from automm.data.loading import FieldStore, Store
 from automm.encoders.precomputed import Precomputed
+from automm.errors import OutOfRange
 from automm.model import (
     Model,
     build_encoder,
@@ -86,8 +86,14 @@ class TrainingObjective:
         """Why a hard constraint forbids the candidate: parts that do not fit, or too many operations a row.
 
         Of one that may run the features are seen to: here, where nobody else is at it, with all threads.
+
+        Raises:
+            TrialFailed: a component raised while it was built.
         """
-        reason = incompatible(candidate, self._specs(candidate))
+        try:
+            reason = incompatible(candidate, self._specs(candidate))
+        except OutOfRange as error:  # an encoder without as many blocks as shall be tuned, say
+            return str(error)
         if reason is None:
             reason = self._too_dear(candidate)
         if reason is None:
@@ -125,7 +131,8 @@ class TrainingObjective:
             report=report,
         )
         result = fitted.result
-        return Outcome(result.values, result.epochs, result.finished, result.seconds)
+        noticed = tuple(finding.sentence for finding in result.findings)
+        return Outcome(result.values, result.epochs, result.finished, result.seconds, noticed)
 
     def fit(
         self, candidate: Candidate, *, start: int, stop: int, resume: Path | None, save_to: Path, report: Report
@@ -235,6 +242,8 @@ class TrainingObjective:
 
     def gflop(self, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> float:
         """Forward operations for one training row, shared work (an image of many questions) shared out, in 10^9."""
+        from torch.utils.flop_counter import FlopCounterMode  # brings a compiler along
+
         model = build_model(candidate, self.schema, self.task, preprocessors=preprocessors, seed=self.settings.seed)
         head = replace_rows(self.train, _PROBE_ROWS)
         stores = {name: FieldStore(name, p, head.columns[name], 0) for name, p in preprocessors.items()}

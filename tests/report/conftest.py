@@ -40,7 +40,8 @@ def make_trials(number=26):
         if at == 7:
             state, reason, curve = "failed", "loss became NaN at step 12 <of epoch 1>", []
         values = curve[-1]["values"] if curve else {}
-        trials.append(TrialRecord(at, state, _candidate(rng, fusion), values, curve, reason))
+        findings = ["In epoch 2 the fusion had no gradient."] if at == 2 else []
+        trials.append(TrialRecord(at, state, _candidate(rng, fusion), values, curve, reason, findings))
     return trials
 
 

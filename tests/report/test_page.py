@@ -188,6 +188,7 @@ def test_failed_and_pruned_trials_say_why(page):
     words = Page(page).words
     assert "loss became NaN at step 12 <of epoch 1>" in words
     assert "not among the best of its rung after epoch 3" in words
+    assert "In epoch 2 the fusion had no gradient" in words
 
 
 def test_a_run_of_nothing_still_has_its_page(tmp_path, short):

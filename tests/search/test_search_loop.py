@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 from curves import SPACE, Curves, run, story
 
 from automm.errors import TrialFailed
+from automm.search.history import trials_table
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.study import Study
 from automm.search.trial import Outcome
@@ -83,6 +85,29 @@ def test_a_strategy_that_repeats_itself_is_told_and_then_helped(tmp_path, monkey
     assert [t.origin for t in found.trials] == ["defaults", "random", "random", "random"]
     assert told.count((0.5, -0.5)) > 60, "a repeat is answered with what is known"
     assert len({t.candidate["x"] for t in found.trials}) == 4
+
+
+def test_a_candidate_that_cannot_be_built_is_a_failed_trial(tmp_path):
+    def check(candidate):
+        if candidate["x"] == "broken":
+            raise TrialFailed("the encoder raised ValueError: no such layer")
+
+    objective = Direct(lambda c: 1.0, check=check)
+    space = Space({"x": OneOf(("works", "broken", "works too"))})
+    found = run(tmp_path, objective=objective, space=space, trials=3, **ONE_RUNG)
+    states = {trial.candidate["x"]: (trial.state, trial.reason) for trial in found.trials}
+    assert states["broken"] == ("failed", "the encoder raised ValueError: no such layer")
+    assert [states[x][0] for x in ("works", "works too")] == ["completed", "completed"]
+
+
+def test_what_the_gradient_monitor_saw_is_kept_with_the_trial(tmp_path):
+    class Noticed(Direct):
+        def run(self, job, report):
+            return replace(super().run(job, report), findings=("The head has no gradient.",))
+
+    run(tmp_path, objective=Noticed(lambda c: 1.0), space=Space({"a": OneOf((1,))}), **ONE_RUNG)
+    with Study.open(tmp_path / "study.db", readonly=True) as study:
+        assert [row["findings"] for row in trials_table(study)] == [["The head has no gradient."]]
 
 
 def test_failures_and_the_forbidden_are_told_as_the_worst_seen(tmp_path, monkeypatch):

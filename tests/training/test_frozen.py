@@ -99,6 +99,13 @@ def test_the_whole_model_scores_as_its_features_do(objective, candidate, tmp_pat
     assert any(isinstance(e, Transformers) for e in fit(plain, chosen, tmp_path).model.encoders), "nothing was kept"
 
 
+def test_more_blocks_than_there_are_is_a_reason_not_to_run(objective, candidate):
+    prefix = "encoder.text.options.transformers"
+    chosen = {**candidate, f"{prefix}.tune": "last_k", f"{prefix}.last_k": 4}
+    assert "last_k=4 is not allowed" in objective().check(chosen)
+    assert objective().check({**chosen, f"{prefix}.last_k": 1}) is None
+
+
 def test_other_weights_are_another_function(objective, candidate, tmp_path, tiny_bert):
     names = {}
     for copy in ("one", "two", "changed"):
