@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,7 @@ import numpy as np
 from automm import registry
 from automm.choices import for_modalities
 from automm.data.source import Source
-from automm.errors import StudyError
-from automm.export.bundle import write_bundle
+from automm.errors import ExportError, StudyError
 from automm.export.checkpoint import Trained
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
@@ -30,7 +29,7 @@ from automm.report.story import Answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
 from automm.runtime.decode import ARGMAX
-from automm.search.loop import SearchResult, search
+from automm.search.loop import SearchResult, check_search, search
 from automm.search.study import Event, Study
 from automm.search.trial import Trial
 from automm.settings import ComponentSettings, Settings
@@ -45,6 +44,7 @@ log = logging.getLogger("automm")
 WINNER = "best"
 MAJORITY = "majority"
 DEFAULTS = "defaults"
+_GIVEN_UP = "given_up"  # the stage that names trials which won and could not be trained to the end
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,9 @@ class Run:
     def study(self) -> Study:
         """The ledger, open for writing; the first thing a run puts on disk."""
         _ = self.task, device_name(self.settings.training)  # what is wrong shows before the run leaves a trace
+        check_search(self.space, self.settings.search, self.settings.seed)
         self.dir.create(self.settings.config)
+        self.progress.say(f"run.dir={self.dir.path}: the same command with that goes on where this one is stopped")
         self._study = Study.open(self.dir.study)
         return self._study
 
@@ -170,12 +172,10 @@ class Run:
         self.objective.keep({trial.number for trial in self._keepers(found)})
         return found
 
-    @cached_property
+    @property
     def best(self) -> Trial:
-        """The winner of the search."""
-        best = self.searched.best
-        assert best is not None
-        return best
+        """The winner of the search, or who took its place because it could not be trained to the end."""
+        return self._contenders[0]
 
     @cached_property
     def refits(self) -> Refits:
@@ -185,7 +185,7 @@ class Run:
     @cached_property
     def trained(self) -> Trained:
         """The winner, trained to the end of its schedule."""
-        return self._train([self._winner])[WINNER]
+        return self._train(lambda: [self._winner])[WINNER]
 
     @cached_property
     def baselines(self) -> dict[str, Trained]:
@@ -199,12 +199,13 @@ class Run:
         for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
             fields = tuple(f.name for f in inputs if f.modality == modality)
             refits.append(self.refits.unimodal(f"{modality}_only", fields))
-        defaults = self._defaults() if wanted.defaults else None
-        long = [self._winner] if defaults in (None, self._winner) else [self._winner, defaults]
-        found = self._train([*long, *refits])  # the long ones first, so that they end together
+        found = self._train(lambda: [*self._long, *refits])  # the long ones first, so that they end together
         self.__dict__.setdefault("trained", found[WINNER])
-        baselines = {refit.name: found[refit.name] for refit in refits}
-        return baselines if defaults is None else {**baselines, DEFAULTS: found[defaults.name]}
+        if wanted.defaults and self._long == [self._winner]:
+            found[DEFAULTS] = found[WINNER]
+        for name, reason in self.refits.failures.items():
+            self.progress.say(f"no baseline `{name}`: {reason}")
+        return {name: found[name] for name in (*(refit.name for refit in refits), DEFAULTS) if name in found}
 
     @cached_property
     def tested(self) -> dict[str, dict[str, float]]:
@@ -239,6 +240,8 @@ class Run:
         Raises:
             ExportError: the graph is not the same function as the model; no bundle is left.
         """
+        from automm.export.bundle import write_bundle  # seconds, of which no trial has need
+
         trained, folder = self.trained, out or self.dir.bundle
         self.progress.say("bundle: exporting, and proving it equal to the model")
         write_bundle(folder, trained, self.settings.export, config_yaml=self.dir.config.read_text(encoding="utf-8"))
@@ -252,14 +255,28 @@ class Run:
 
     def _conclude(self) -> dict[str, Any]:
         _ = self.baselines  # first, so that the winner is trained beside them
-        tested = self.tested if self.splits.test is not None else {}
-        bundle = self.export().name if self.settings.export.enabled else None
+        tested = self.tested
+        if self.splits.test is not None:
+            _ = self.test_scores  # a test that keeps its answers to itself is answered all the same
+        bundle, failure = self._bundle()
         values = self.result(tested, bundle)
         self.report(values)
         values["seconds"]["total"] = round(self.seconds, 2)
         write_json(self.dir.result, values)
         self.dir.log("result", test=values["test"])
+        if failure is not None:
+            print_summary(values, Goal(**values["goal"]), self._paths(values))
+            raise failure
         return values
+
+    def _bundle(self) -> tuple[str | None, ExportError | None]:
+        """The bundle's folder where one was asked for and could be made, or what kept it from being made."""
+        if not self.settings.export.enabled:
+            return None, None
+        try:
+            return self.export().name, None
+        except ExportError as error:
+            return None, ExportError(f"{error} The run is whole but for its bundle, and kept in {self.dir.path}.")
 
     def result(self, tested: Mapping[str, Mapping[str, float]], bundle: str | None) -> dict[str, Any]:
         """The figures so far, as result.json holds them."""
@@ -293,8 +310,9 @@ class Run:
                 values,
                 self.goal,
                 self.searched.trials,
-                gradients=self.refits.gradients_of(WINNER).with_suffix(".json"),
+                gradients=self.refits.state_of(WINNER).with_suffix(".json"),
                 table=table,
+                split="test" if self.tested else "validation",
                 answers=[self._answered(scores, target) for scores, target in zip(found, table.targets, strict=True)],
             ),
         )
@@ -304,26 +322,58 @@ class Run:
         right = None if target is None else self.task.right(prediction, target)
         return Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right)
 
-    @cached_property
+    @property
     def _winner(self) -> Refit:
         return self.refits.continued(WINNER, self.best)
 
-    def _defaults(self) -> Refit | None:
-        """The unsearched configuration at the refit's budget; None when it cannot be trained."""
+    @property
+    def _long(self) -> list[Refit]:
+        """What gets the whole schedule: the winner and, where it is another that can be trained, the defaults."""
         first = self.searched.trials[0]
-        if first is self.best:
-            return self._winner
+        if not self.settings.baselines.defaults or first is self.best:
+            return [self._winner]
         if first.state in ("failed", "infeasible"):
-            self.progress.say(f"no baseline `defaults`: {first.reason}")
-            return None
-        return self.refits.continued(DEFAULTS, first)
+            self.refits.failures[DEFAULTS] = first.reason
+            return [self._winner]
+        return [self._winner, self.refits.continued(DEFAULTS, first)]
 
-    def _train(self, wanted: list[Refit]) -> dict[str, Trained]:
-        """Train these to the end, those that are not."""
-        if any(self.dir.finished(refit.name) is None for refit in wanted):
-            names = ", ".join(refit.name for refit in wanted)
-            self.progress.say(f"training to the end: {names} (best is trial {self.best.number})")
-        return self.refits.train(wanted)
+    @cached_property
+    def _contenders(self) -> list[Trial]:
+        """The winner, then who takes its place should it fail to be trained to the end."""
+        found, given_up = self.searched, (self.dir.finished(_GIVEN_UP) or {}).get("trials", [])
+        assert found.best is not None  # or the search would have raised
+        ranked = [found.best, *(t for t in self._keepers(found) if t is not found.best and t.values)]
+        return [trial for trial in ranked if trial.number not in given_up]
+
+    def _train(self, wanted: Callable[[], list[Refit]]) -> dict[str, Trained]:
+        """Train these to the end, those that are not; the winner among them, or else who takes its place.
+
+        Raises:
+            StudyError: nobody is left to take it.
+        """
+        while True:
+            refits = wanted()
+            if not all(map(self.refits.settled, refits)):
+                names = ", ".join(refit.name for refit in refits)
+                self.progress.say(f"training to the end: {names} (best is trial {self.best.number})")
+            found = self.refits.train(refits)
+            if WINNER in found:
+                return found
+            self._give_up(self.refits.failures[WINNER])
+
+    def _give_up(self, reason: str) -> None:
+        """Pass the winner's place on, for good."""
+        failed = self._contenders.pop(0)
+        self.refits.forget(WINNER)
+        given_up = (self.dir.finished(_GIVEN_UP) or {}).get("trials", [])
+        self.dir.finish(_GIVEN_UP, {"trials": [*given_up, failed.number]})
+        if not self._contenders:
+            raise StudyError(
+                f"the best trials could not be trained to the end; the last of them, {failed.number}, because of this: "
+                f"{reason}. Next: narrow the space to what can (training.lr, say), or search.keep_checkpoints=10 to "
+                "have more to fall back on, in a new run.dir."
+            )
+        self.progress.say(f"trial {failed.number} cannot be trained to the end: {reason}; next is {self.best.number}")
 
     def _keepers(self, found: SearchResult) -> list[Trial]:
         """The trials whose state is kept: the defaults, and the best by rung, then by value."""

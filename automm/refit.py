@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from automm.data.split import joined
-from automm.errors import TrialFailed
 from automm.export.checkpoint import Trained, load_model, save_model
 from automm.run_dir import RunDir
 from automm.search.executors.in_process import InProcess
@@ -64,6 +63,7 @@ class Refits:
     ) -> None:
         self.settings, self.dir, self.splits, self.task = settings, run_dir, splits, task
         self.objective, self.on_epoch = objective, on_epoch
+        self.failures: dict[str, str] = {}  # why, by the name of what cannot be trained to its end
         self._loaded: dict[str, Trained] = {}
 
     def continued(self, name: str, trial: Trial) -> Refit:
@@ -84,24 +84,35 @@ class Refits:
     def train(self, wanted: Sequence[Refit]) -> dict[str, Trained]:
         """The trained models by name; those that are done already are only read.
 
+        One that cannot be trained to its end is left out, and `failures` says why.
+
         Raises:
-            TrialFailed: one of them cannot go on.
             KeyboardInterrupt: it was stopped; what was done is on disk.
         """
-        todo = [refit for refit in wanted if self.dir.finished(refit.name) is None]
+        todo = [refit for refit in wanted if not self.settled(refit)]
         if todo:
             self._train(todo)
-        for refit in wanted:
-            if refit.name not in self._loaded:
-                self._loaded[refit.name] = load_model(self.dir.checkpoints / refit.name)
-        return {refit.name: self._loaded[refit.name] for refit in wanted}
+        alive = [refit.name for refit in wanted if refit.name not in self.failures]
+        for name in alive:
+            if name not in self._loaded:
+                self._loaded[name] = load_model(self.dir.checkpoints / name)
+        return {name: self._loaded[name] for name in alive}
+
+    def settled(self, refit: Refit) -> bool:
+        """Whether there is nothing left to do for it: it is trained, or cannot be."""
+        return refit.name in self.failures or self.dir.finished(refit.name) is not None
+
+    def forget(self, name: str) -> None:
+        """Drop what a failed one left, so that another may be trained under its name."""
+        self.failures.pop(name, None)
+        self.state_of(name).unlink(missing_ok=True)
 
     def seconds(self, *names: str) -> float:
         """What training these took, over all sessions."""
         return float(sum((self.dir.finished(name) or {}).get("seconds", 0.0) for name in names))
 
-    def gradients_of(self, name: str) -> Path:
-        """The state file beside which a model's gradient log lies."""
+    def state_of(self, name: str) -> Path:
+        """The state a model is trained on from; its gradient log lies beside it as JSON."""
         return self.dir.checkpoints / f"{name}.safetensors"
 
     @property
@@ -123,12 +134,11 @@ class Refits:
                     running += 1
                 ended = executor.wait(lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v))
                 running -= 1
-                if ended.outcome is None:
-                    raise TrialFailed(f"training {todo[ended.job.trial].name}: {ended.failure}")
-                self.dir.finish(
-                    todo[ended.job.trial].name,
-                    {"seconds": ended.outcome.seconds, "epochs": ended.outcome.epochs},
-                )
+                name, outcome = todo[ended.job.trial].name, ended.outcome
+                if outcome is None:
+                    self.failures[name] = ended.failure or "no reason given"
+                else:
+                    self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
         finally:
             executor.close()
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -27,6 +27,7 @@ _MAY_CHANGE = (
     "cache_dir",
     "cache_max_gb",
     "search.timeout",
+    "export.",
 )  # what does not change a run's numbers
 
 
@@ -115,9 +116,11 @@ class RunDir:
 
     def log(self, event: str, **values: Any) -> None:
         """Append one line to log.jsonl."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, default=str)
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, default=str) + "\n"
+        with (self.path / "log.jsonl").open("a+b") as file:
+            if file.tell() and not _ends_a_line(file):
+                line = "\n" + line  # a kill cut the last one short
+            file.write(line.encode())
 
     def finished(self, stage: str) -> dict[str, Any] | None:
         """What a stage that is over left, or None."""
@@ -138,6 +141,11 @@ class RunDir:
             return {}
         stages: dict[str, Any] = json.loads(self._stage_file.read_text(encoding="utf-8"))
         return stages
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -218,7 +218,7 @@ def _unreadable(value: Any, error: BaseException) -> DataError:
         return DataError(f"{name_of(value)} does not exist. Next: check the path, and what it is relative to.")
     return DataError(
         f"{name_of(value)} cannot be read: {type(error).__name__}: {error}. "
-        "Next: replace the file, or skip what cannot be read with data.on_error=skip."
+        "Next: replace the file; in training, data.on_error=skip leaves out what cannot be read."
     )
 
 
