@@ -27,11 +27,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from automm import presets, registry
 from automm.errors import AutommError, ConfigError, UnknownComponent, UnknownKey, near_miss
-from automm.sections import settings_of
+from automm.sections import UNDECIDED, settings_of
 from automm.settings import Settings
 
 ROOT = "config"
-_DECIDED = re.compile(r"run\.dir=|encoder\.|fusion\.|training\.(?!epochs|patience|precision|threads|refit_on_valid)")
+_DECIDED = re.compile(rf"run\.dir=|encoder\.|fusion\.|training\.(?!({'|'.join(UNDECIDED)})=)")
 _OPEN = re.compile(r"(data|task|strategy|executor|training|encoder|fusion\.options)\.[^=]+=")
 _KIND_OF_GROUP = {"task": "task", "data": "data", "fusion": "fusion", "strategy": "strategy", "executor": "executor"}
 _NO_TASK = "no task is chosen. Next: say which, as in `automm +task=vqa`. Known: "

@@ -52,6 +52,7 @@ _ROOT = {
     "device": _Key(OneOf(("auto", "cpu", "cuda"))),
     "debug": _Key(_BOOL),
     "cache_max_gb": _Key(Float(0.0, 1e6)),
+    "cache_dir": _Key(None, nullable=True),
 }
 _SEARCH = {
     "trials": _Key(_COUNT),
@@ -71,6 +72,7 @@ _TRAINING = {
     "threads": _Key(Int(1, 4096), nullable=True),
     "refit_on_valid": _Key(_BOOL),
 }
+UNDECIDED = tuple(_TRAINING)  # keys of training.* that are the same for every candidate
 _BASELINES = {"unimodal": _Key(_BOOL), "unimodal_epochs": _Key(_COUNT, nullable=True), "defaults": _Key(_BOOL)}
 _EXPORT = {
     "enabled": _Key(_BOOL),
@@ -80,7 +82,6 @@ _EXPORT = {
 }
 _SINGLE = ("task", "data", "strategy", "executor")  # sections of one component with its options beside its name
 _SECTIONS = (*_SINGLE, "encoder", "fusion", "training", "search", "baselines", "export", "run")
-_OTHERS = ("cache_dir",)
 
 
 def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
@@ -96,7 +97,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         ConfigError: a key, name or value that cannot be; nothing has been done yet.
         PluginError: a component that is named cannot be used.
     """
-    root = _values("", {key: tree[key] for key in tree if key not in (*_SECTIONS, *_OTHERS)}, _ROOT, tree)
+    root = _values("", {key: tree[key] for key in tree if key not in _SECTIONS}, _ROOT, tree)
     parts = {name: _mapping(tree, name) for name in _SECTIONS}
     search, training, baselines, export = _numbers(parts)
     _check_names(parts)
@@ -113,7 +114,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         seed=root["seed"],
         run_dir=cwd / _run_dir(parts["run"]) if run_dir is None else run_dir,
         cache_bytes=int(root["cache_max_gb"] * 1e9),
-        cache_dir=cwd / Path(tree.get("cache_dir") or default_cache()).expanduser(),
+        cache_dir=cwd / Path(root["cache_dir"] or default_cache()).expanduser(),
         debug=root["debug"],
         config=tree if run_dir is None else {**tree, "run": {"dir": str(run_dir)}},
         overrides=tuple(overrides),

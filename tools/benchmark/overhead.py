@@ -5,7 +5,8 @@
 Fits one trial of `+task=vqa` (by default two epochs on 2,560 images, cross_attention) through the same objective that
 a search calls, with clocks around the calls that compute (forward and loss, backward, clipping, optimizer, weight
 average, the forward passes of validation) and around those that fetch data (reading, preprocessing, batches). The rest
-of the wall time is the framework's: the loop, the gradient monitor, metrics, checkpoints, building the model.
+of the wall time is the framework's: checking the candidate, building the model, the loop, the gradient monitor,
+metrics, checkpoints.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def main() -> None:
         candidate, state = run.space.defaults(), Path(folder) / "state.safetensors"
 
         def fit(epochs: int) -> None:
+            assert run.objective.check(candidate) is None
             run.objective.fit(candidate, start=0, stop=epochs, resume=None, save_to=state, report=lambda *_: None)
 
         fit(1)  # what is prepared once for all trials is not theirs
@@ -94,7 +96,7 @@ def main() -> None:
         clock.wrap(torch.nn.utils, "clip_grad_norm_", "clipping, optimizer, weight average")
         clock.wrap(torch.optim.AdamW, "step", "clipping, optimizer, weight average")
         clock.wrap(Average, "update", "clipping, optimizer, weight average")
-        clock.wrap(objective, "fit_preprocessors", "data")
+        clock.wrap(objective, "fit_preprocess", "data")
         clock.wrap_iterator(Loader, "data")
         began = time.perf_counter()
         fit(EPOCHS)
