@@ -43,7 +43,8 @@ def result_of(
         valid: the winner's validation metrics after the refit.
         test: its test metrics; empty where the test split has no targets.
         baselines: test metrics by baseline.
-        seconds: wall time by stage.
+        seconds: by the clock, of the search and in `total`; what the fits of the refit and of the baselines took, which
+            side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
     """
     states: list[str] = [trial.state for trial in searched.trials]

@@ -294,7 +294,13 @@ def provenance(data: ReportData) -> Markup:
         for title, rows in (("Time", spent), ("Processor", machine), ("Versions", versions))
         if rows
     ]
-    return section("provenance", "Time, machine and versions", element("div", *columns, class_="columns"))
+    said = "Refit and baselines are what their fits took; side by side that is more than the clock showed."
+    return section(
+        "provenance",
+        "Time, machine and versions",
+        element("div", *columns, class_="columns"),
+        element("p", said, class_="soft"),
+    )
 
 
 def _machine(value: Any) -> str:

@@ -22,3 +22,18 @@ def test_the_declared_ranges_are_a_word_away():
 
 def test_a_narrowed_range_may_be_pinned_outside_it():
     assert params("training.batch_size=200")["training.batch_size"].choices == (200,)
+
+
+def test_one_space_holds_all_there_is_to_decide():
+    found = params(
+        "space=declared",
+        "training=either",
+        "encoder.image.name=[convnet,timm]",
+        "encoder.text.name=[text_transformer,transformers]",
+    )
+    searched = {path for path, param in found.items() if not (isinstance(param, OneOf) and len(param.choices) == 1)}
+    assert {
+        "encoder.image.name", "encoder.text.name", "encoder.image.options.timm.tune",
+        "encoder.text.options.transformers.tune", "fusion.name", "fusion.options.film.blocks", "training.solver",
+        "training.lr", "training.batch_size", "training.dropout", "training.schedule", "training.optimizer",
+    } <= searched  # fmt: skip
