@@ -31,12 +31,12 @@ from automm.run_dir import RunDir, write_json
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
 from automm.search.study import Event, Study
-from automm.search.trial import Trial
 from automm.settings import ComponentSettings, Settings
 from automm.space import Space
 from automm.tasks.task import Task
 from automm.training.device import device_name
 from automm.training.objective import TrainingObjective, only
+from automm.trial import Trial
 from automm.types import Direction, Goal, Splits, Table
 
 log = logging.getLogger("automm")

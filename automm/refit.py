@@ -15,12 +15,12 @@ from automm.export.checkpoint import Trained, load_model, save_model
 from automm.run_dir import RunDir
 from automm.search.executors.in_process import InProcess
 from automm.search.loop import make_executor
-from automm.search.trial import Job, Outcome, Report, Trial
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.checkpoint import epochs_in
 from automm.training.objective import TrainingObjective
+from automm.trial import Job, Outcome, Report, Trial
 from automm.types import Splits, Table
 
 OnEpoch = Callable[[str, int, int, Mapping[str, float]], None]

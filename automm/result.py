@@ -9,9 +9,9 @@ from typing import Any
 
 from automm.runtime.cpu import describe
 from automm.search.loop import SearchResult
-from automm.search.trial import Trial
 from automm.settings import Settings
 from automm.space import overrides
+from automm.trial import Trial
 from automm.types import Goal
 
 SCHEMA = 1

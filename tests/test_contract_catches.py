@@ -14,10 +14,10 @@ from automm.registry import Component
 from automm.runtime.decode import HALF_OR_MORE
 from automm.search.executors.in_process import InProcess
 from automm.search.strategies.random import Random, draw
-from automm.search.trial import Outcome
 from automm.space import Int, Space
 from automm.tasks.classification import Classification
 from automm.testing import ContractBroken, Subject, check_component, checks_for, subject
+from automm.trial import Outcome
 from automm.types import Column, FieldSpec, Schema, Splits, Stream, Table
 
 
@@ -150,7 +150,7 @@ class Swallows(InProcess):
 
     def _ended(self):
         from automm.search.executors.executor import Ended
-        from automm.search.trial import Job
+        from automm.trial import Job
 
         return Ended(Job(0, {}, 0, 1), outcome=Outcome({}, 1, True, 0.0))
 

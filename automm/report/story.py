@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from automm.report.data import GradientRecord, ReportData, Sample, TrialRecord
-from automm.search.trial import Trial
+from automm.trial import Trial
 from automm.types import Goal, Table
 
 _EACH = 6  # sample rows answered rightly, and as many wrongly

@@ -17,8 +17,8 @@ from automm.search.strategies.random import draw
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import tidy
 from automm.search.study import Event, Kind
-from automm.search.trial import Trial
 from automm.space import Candidate, Space
+from automm.trial import Trial
 
 REASKS = 30  # how often a strategy may offer what is known already before a random candidate takes its place
 DRAWS = 300  # random candidates that may be known already before the space counts as exhausted

@@ -8,7 +8,7 @@ from typing import Any
 
 from automm.search.pruning import Halving, rungs_between
 from automm.search.study import Event, Study
-from automm.search.trial import Job, Trial
+from automm.trial import Job, Trial
 from automm.types import Goal
 
 

@@ -18,9 +18,9 @@ from automm.search.history import History
 from automm.search.strategies.strategy import Strategy
 from automm.search.strategies.tree import widest_choice
 from automm.search.study import Event, Kind, Study
-from automm.search.trial import Job, Objective, Trial
 from automm.settings import ComponentSettings, SearchSettings
 from automm.space import Space
+from automm.trial import Job, Objective, Trial
 from automm.types import Goal
 
 StoppedBy = Literal["trials", "timeout", "interrupt", "exhausted"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from automm.errors import TrialFailed
 from automm.search.executors.executor import Ended, Executor
-from automm.search.trial import Job, Outcome, Report
 from automm.space import Candidate
 from automm.testing.requirement import require
 from automm.testing.subject import Subject
+from automm.trial import Job, Outcome, Report
 
 
 class Counting:

@@ -34,13 +34,13 @@ from automm.model import (
 )
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
-from automm.search.trial import Job, Outcome, Report
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.evaluate import scores
 from automm.training.fit import FitJob, FitResult, Part
 from automm.training.frozen import FrozenFeatures
+from automm.trial import Job, Outcome, Report
 from automm.types import FeatureSpec, FieldSpec, Schema, Splits, Table
 
 CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory

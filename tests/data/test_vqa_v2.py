@@ -1,50 +1,13 @@
 import json
 import logging
 
-import numpy as np
 import pytest
 from PIL import Image
+from vqa_files import Files
 
-from automm.data.sources.vqa_v2 import VQAv2, results, write_results
+from automm.data.sources.vqa_v2 import VQAv2
 from automm.errors import ConfigError, DataError, OutOfRange, UnknownKey
 from automm.runtime.images import image_size
-
-TYPES = [("what color", "other"), ("is the", "yes/no"), ("how many", "number")]
-
-
-class Files:
-    """A small set in the official format: `images` pictures, three questions each."""
-
-    def __init__(self, folder, *, first=1, images=10, name="COCO_val2014_{:012d}.jpg"):
-        self.folder = folder
-        self.pictures = folder / "images"
-        self.pictures.mkdir(parents=True)
-        rng = np.random.default_rng(first)
-        self.questions, self.annotations = [], []
-        for image in range(first, first + images):
-            Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).save(self.pictures / name.format(image))
-            for at, (question_type, answer_type) in enumerate(TYPES):
-                key = {"question_id": image * 10 + at, "image_id": image}
-                self.questions.append({**key, "question": f"{question_type} it?"})
-                answers = [{"answer": f"a{at}", "answer_confidence": "yes", "answer_id": n + 1} for n in range(10)]
-                self.annotations.append(
-                    {**key, "question_type": question_type, "answer_type": answer_type,
-                     "multiple_choice_answer": f"a{at}", "answers": answers}
-                )  # fmt: skip
-
-    def write(self):
-        (self.folder / "q.json").write_text(json.dumps({"questions": self.questions}))
-        (self.folder / "a.json").write_text(json.dumps({"annotations": self.annotations}))
-        return self
-
-    def options(self, **more):
-        folder = self.folder
-        return {
-            "questions": f"{folder}/q.json",
-            "annotations": f"{folder}/a.json",
-            "images": str(self.pictures),
-            **more,
-        }
 
 
 @pytest.fixture
@@ -224,12 +187,3 @@ def test_bad_options_fail_before_any_file_is_read(options, error, message):
     with pytest.raises(error) as caught:
         VQAv2(questions="q", annotations="a", images="i", **options)
     assert message in str(caught.value)
-
-
-def test_results_are_the_official_format(files, tmp_path):
-    table = load(files, tmp_path).valid
-    answers = [f"answer {n}" for n in range(len(table))]
-    path = tmp_path / "results.json"
-    write_results(path, table, answers)
-    assert json.loads(path.read_text()) == results(table, answers)
-    assert results(table, answers)[1] == {"question_id": table.ids[1], "answer": "answer 1"}

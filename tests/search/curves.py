@@ -9,9 +9,9 @@ from pathlib import Path
 from automm.errors import TrialFailed
 from automm.search.loop import search
 from automm.search.study import Study
-from automm.search.trial import Outcome
 from automm.settings import ComponentSettings, SearchSettings
 from automm.space import Float, Int, OneOf, Space
+from automm.trial import Outcome
 from automm.types import Goal
 
 GOAL = Goal("accuracy", "maximize")

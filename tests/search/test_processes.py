@@ -13,7 +13,7 @@ from curves import run, story
 from automm.errors import ConfigError, DataError, TrialFailed
 from automm.search.executors import processes
 from automm.search.executors.processes import Processes, standing_by
-from automm.search.trial import Job, Outcome
+from automm.trial import Job, Outcome
 
 
 class Sleepy:
@@ -129,7 +129,7 @@ def test_workers_end_with_whoever_started_them_however_that_ends():
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from automm.search.executors.processes import Processes
-from automm.search.trial import Job
+from automm.trial import Job
 from test_processes import Sleepy
 made = Processes(slots=1)
 made.start(Sleepy())

@@ -8,8 +8,8 @@ from automm.errors import TrialFailed
 from automm.search.history import trials_table
 from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.study import Study
-from automm.search.trial import Outcome
 from automm.space import Float, Int, OneOf, Space
+from automm.trial import Outcome
 from automm.types import Goal
 
 

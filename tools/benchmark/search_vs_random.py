@@ -31,9 +31,9 @@ from sklearn.svm import SVC
 from automm.search.loop import search
 from automm.search.strategies.strategy import key_of
 from automm.search.study import Study
-from automm.search.trial import Job, Outcome, Report
 from automm.settings import ComponentSettings, SearchSettings
 from automm.space import Candidate, Float, Int, OneOf, Space
+from automm.trial import Job, Outcome, Report
 from automm.types import Goal, Scalar
 
 _GAMMA = Float(1e-5, 1e1, log=True)

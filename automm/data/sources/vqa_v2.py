@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,7 @@ from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
 from automm.data.split import check_disjoint, split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
-from automm.run_dir import write_text
 from automm.types import Column, FieldSpec, Schema, Splits, Table
-
-log = logging.getLogger(__name__)
 
 _SCHEMA = Schema((FieldSpec("image", "image"), FieldSpec("question", "text")))
 _QUESTION: dict[str, type] = {"question_id": int, "image_id": int, "question": str}
@@ -155,16 +150,6 @@ class _Files:
         if annotated or self.annotations is not None:
             need_path(self.annotations, f"{self.key}.annotations")
         need_path(self.images, f"{self.key}.images", folder=True)
-
-
-def results(table: Table, answers: Sequence[str]) -> list[dict[str, Any]]:
-    """Answers in the official result format, one entry a row of a VQAv2 table."""
-    return [{"question_id": q, "answer": answer} for q, answer in zip(table.ids, answers, strict=True)]
-
-
-def write_results(path: Path, table: Table, answers: Sequence[str]) -> None:
-    """Write the official result file, `[{"question_id": .., "answer": ..}]`."""
-    write_text(path, json.dumps(results(table, answers), ensure_ascii=False))
 
 
 def _examine(

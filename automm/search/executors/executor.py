@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from automm.search.trial import Job, Objective, Outcome
 from automm.space import Space
+from automm.trial import Job, Objective, Outcome
 
 OnReport = Callable[[Job, int, dict[str, float]], None]
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from automm.errors import TrialFailed
 from automm.search.executors.executor import Ended, Executor, OnReport
-from automm.search.trial import Job, Objective
+from automm.trial import Job, Objective
 
 
 class _Cancelled(BaseException):

@@ -18,7 +18,7 @@ from automm.errors import AutommError, ConfigError, OutOfRange
 from automm.runtime.cpu import physical
 from automm.search.executors.executor import Ended, Executor, OnReport
 from automm.search.executors.frames import receive, send
-from automm.search.trial import Job, Objective, Outcome
+from automm.trial import Job, Objective, Outcome
 
 _AHEAD = 1  # jobs that wait for the next free worker, so that none idles while the oldest job goes on
 _PATIENCE = 5.0  # seconds a worker has to end by itself

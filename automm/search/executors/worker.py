@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from automm.errors import TrialFailed
 from automm.search.executors.frames import receive, send
-from automm.search.trial import Job, Objective
+from automm.trial import Job, Objective
 
 
 class _Cancelled(BaseException):
