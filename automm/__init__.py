@@ -14,7 +14,10 @@ __version__ = version("automm")
 
 def __getattr__(name: str) -> Any:
     if name == "AutoTrainer":
-        from automm.autotrainer import AutoTrainer
+        from automm.registry import needing_extra
+
+        with needing_extra("AutoTrainer"):
+            from automm.autotrainer import AutoTrainer
 
         return AutoTrainer
     raise AttributeError(f"module 'automm' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from automm import commands
 from automm.errors import AutommError
+from automm.registry import needing_extra
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -59,7 +60,8 @@ def _run(cfg: DictConfig) -> None:
 
     try:
         settings = job_settings(cfg)
-        from automm.flow import run
+        with needing_extra("a run"):
+            from automm.flow import run
     except AutommError as error:
         _fail(error, sweep_job(), traced=bool(cfg.get("debug")))
         return

@@ -117,7 +117,7 @@ def _plugins(asked: argparse.Namespace) -> Iterable[str]:
         shown = _shown(registry.get(asked.kind, asked.name))
         return [_json(shown)] if asked.json else _page(shown)
     kinds = [asked.kind] if asked.kind else registry.KINDS
-    rows = [asdict(registry.status(kind, name)) for kind in kinds for name in registry.names(kind)]
+    rows = [asdict(listed) for listed in registry.listing(kinds)]
     if asked.json:
         return [_json(rows)]
     table = _table(rows, ("kind", "name", "version", "origin", "health"))
@@ -174,8 +174,9 @@ def _page(shown: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _study(asked: argparse.Namespace) -> Iterable[str]:
-    from automm.search.history import trials_table
-    from automm.search.study import Study
+    with registry.needing_extra("`automm study`"):
+        from automm.search.history import trials_table
+        from automm.search.study import Study
 
     with Study.open(asked.run_dir / "study.db", readonly=True) as study:
         rows = trials_table(study)

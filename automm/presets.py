@@ -32,35 +32,40 @@ def plugin_packages() -> list[PresetPackage]:
     Raises:
         PluginConflict: two distributions ship one preset, or a plugin ships one of ours.
     """
-    found = {PresetPackage(e.value, e.dist.name if e.dist else "unknown") for e in entry_points(group="automm.conf")}
-    readable = []
     owners = dict.fromkeys(_presets(OURS), "automm")
-    for package in sorted(found, key=lambda p: (p.origin, p.package)):
-        try:
-            presets = list(_presets(package.package))
-        except Exception as error:  # a plugin's own import may raise anything, and harms nobody until it is asked for
-            log.warning("the presets of %s cannot be read: %s: %s", package.origin, type(error).__name__, error)
-            continue
-        for preset in presets:
+    readable = _readable()
+    for package, shipped in readable.items():
+        for preset in shipped:
             if preset in owners:
                 raise PluginConflict(
                     f"the preset {preset}.yaml is shipped by {owners[preset]} and by {package.origin}, and only one "
                     "of them could ever be read. Next: uninstall one, or ask its authors to rename it."
                 )
             owners[preset] = package.origin
-        readable.append(package)
-    return readable
+    return list(readable)
 
 
 def groups() -> dict[str, list[str]]:
-    """Every group, such as `encoder/image`, with its options."""
-    out: dict[str, list[str]] = {}
-    for package in [OURS, *(p.package for p in plugin_packages())]:
-        for preset in _presets(package):
+    """Every group, such as `encoder/image`, with its options. Presets that collide keep nobody from looking around."""
+    out: dict[str, set[str]] = {}
+    for shipped in (_presets(OURS), *_readable().values()):
+        for preset in shipped:
             group, _, option = preset.rpartition("/")
             if group:
-                out.setdefault(group, []).append(option)
+                out.setdefault(group, set()).add(option)
     return {group: sorted(options) for group, options in sorted(out.items())}
+
+
+def _readable() -> dict[PresetPackage, list[str]]:
+    """The plugins' packages that can be read, with the presets in each."""
+    found = {PresetPackage(e.value, e.dist.name if e.dist else "unknown") for e in entry_points(group="automm.conf")}
+    readable = {}
+    for package in sorted(found, key=lambda p: (p.origin, p.package)):
+        try:
+            readable[package] = list(_presets(package.package))
+        except (Exception, SystemExit) as error:  # a plugin's import may do anything, and harms nobody until asked for
+            log.warning("the presets of %s cannot be read: %s: %s", package.origin, type(error).__name__, error)
+    return readable
 
 
 def _presets(package: str) -> Iterator[str]:

@@ -6,7 +6,8 @@ Nothing is imported until one component is asked for. `status` says what would h
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -28,11 +29,12 @@ API = 1
 KINDS = ("encoder", "fusion", "task", "data", "strategy", "executor", "solver", "metric")
 REQUIRED = inspect.Parameter.empty
 
-# Packages that `automm[train]` brings: a component that misses one is not broken.
+# Packages that an extra brings, by the name they are imported by: what misses one is not broken.
 _EXTRA_OF = {
     "torch": "train", "torchvision": "train", "timm": "train", "transformers": "train", "open_clip": "train",
-    "nevergrad": "train", "lightning_fabric": "train", "sqlalchemy": "train", "safetensors": "train",
-    "sklearn": "train", "pyarrow": "train", "ray": "ray", "torchaudio": "audio",
+    "nevergrad": "train", "lightning_fabric": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train",
+    "sklearn": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
+    "huggingface_hub": "train",
 }  # fmt: skip
 
 Health = Literal["ready", "needs an extra", "broken", "API too old", "conflict"]
@@ -139,16 +141,11 @@ def get(kind: str, name: str) -> Component:
     entry = _entry(kind, name)
     origin, version = _distribution(entry)
     try:
-        factory = entry.load()
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise BrokenPlugin(_broken(kind, name, origin, error)) from error
-        raise MissingExtra(
-            f"{kind} {name!r} needs the package {error.name!r}, which is not installed. "
-            f'Next: pip install "automm[{extra}]".'
-        ) from error
-    except Exception as error:
+        with needing_extra(f"{kind} {name!r}"):
+            factory = entry.load()
+    except MissingExtra:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin that ends the process when it is imported ends only itself
         raise BrokenPlugin(_broken(kind, name, origin, error)) from error
     component = Component(kind, name, origin, version, factory)
     _verify(component)
@@ -173,11 +170,28 @@ def status(kind: str, name: str) -> Listing:
     return Listing(kind, name, origin, version, health, detail)
 
 
-def listing() -> Iterator[Listing]:
-    """Every installed component with its health; loads them one at a time."""
-    for kind in KINDS:
+def listing(kinds: Iterable[str] = KINDS) -> Iterator[Listing]:
+    """Every installed component of these kinds with its health; loads them one at a time."""
+    for kind in kinds:
         for name in names(kind):
             yield status(kind, name)
+
+
+@contextmanager
+def needing_extra(who: str) -> Iterator[None]:
+    """A package that an extra of automm brings and that is missing becomes MissingExtra: `who` needs it.
+
+    Any other module that is not found is somebody's mistake and stays a ModuleNotFoundError.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtra(
+            f'{who} needs the package {error.name!r}, which is not installed. Next: pip install "automm[{extra}]".'
+        ) from error
 
 
 class _ApiMismatch(BrokenPlugin):
@@ -201,7 +215,7 @@ def _distribution(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
 
 
-def _broken(kind: str, name: str, origin: str, error: Exception) -> str:
+def _broken(kind: str, name: str, origin: str, error: BaseException) -> str:
     return (
         f"{kind} {name!r} of {origin} cannot be imported: {type(error).__name__}: {error}. "
         f"Next: report it to {origin}, or choose another {kind}."
@@ -210,6 +224,8 @@ def _broken(kind: str, name: str, origin: str, error: Exception) -> str:
 
 def _verify(component: Component) -> None:
     where = f"{component.kind} {component.name!r} of {component.origin}"
+    if not callable(component.factory):
+        raise BrokenPlugin(f"{where} is a {type(component.factory).__name__}; its entry point must name a callable.")
     if component.kind == "metric":
         return  # a metric is a plain callable
     api = getattr(component.factory, "API", None)
@@ -219,6 +235,8 @@ def _verify(component: Component) -> None:
         )
     if not component.doc:
         raise BrokenPlugin(f"{where} has no docstring; `automm plugins` shows it to users.")
+    if not isinstance(component.space, Space):
+        raise BrokenPlugin(f"{where} has a {type(component.space).__name__} for SPACE, which must be a Space.")
     for path, _ in component.space.paths():
         if path not in component.options:
             raise BrokenPlugin(f"{where} declares {path!r} in SPACE, but takes no such keyword option.")

@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+from strangers import lay_down
 
 from automm import presets
+from automm.__main__ import main
 from automm.config import compose
 from automm.errors import PluginConflict
 
@@ -15,17 +17,10 @@ def install(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     def install(name, *files):
-        package = tmp_path / name / "conf"
-        for file in files:
-            (package / file).parent.mkdir(parents=True, exist_ok=True)
-            (package / file).write_text(f"# A preset.\nname: {name}\noptions: {{}}\n")
-        for folder in (tmp_path / name, package):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "__init__.py").touch()
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[automm.conf]\n{name} = {name}.conf\n")
+        preset = f"# A preset.\nname: {name}\noptions: {{}}\n"
+        package = {f"{name}/__init__.py": "", f"{name}/conf/__init__.py": ""}
+        presets = {f"{name}/conf/{file}": preset for file in files}
+        lay_down(tmp_path, name, f"[automm.conf]\n{name} = {name}.conf\n", {**package, **presets})
 
     yield install
     for module in [m for m in sys.modules if m.startswith("stranger")]:
@@ -51,8 +46,23 @@ def test_two_plugins_cannot_ship_one_preset(install):
         compose(["+task=vqa"])
 
 
-def test_presets_that_cannot_be_read_harm_nobody(install, tmp_path, caplog):
+def test_presets_that_collide_keep_nobody_from_looking_around(install, capsys):
+    install("stranger_c", "fusion/moe.yaml")
+    install("stranger_d", "fusion/moe.yaml", "fusion/film.yaml")
+    assert main(["--help"]) == 0
+    (fusions,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("fusion ")]
+    assert fusions.count("moe") == fusions.count("film") == 1
+    assert main(["plugins", "executor"]) == 0
+    assert main(["--cfg", "job", "+task=vqa"]) == 2
+    said = capsys.readouterr().err
+    assert "is shipped by" in said
+    assert "stranger_d" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('no luck')", "SystemExit(3)"])
+def test_presets_that_cannot_be_read_harm_nobody(error, install, tmp_path, caplog):
     install("stranger_e", "fusion/moe.yaml")
-    (tmp_path / "stranger_e" / "__init__.py").write_text("raise RuntimeError('no luck')\n")
+    (tmp_path / "stranger_e" / "__init__.py").write_text(f"raise {error}\n")
     assert compose(["+task=vqa"]).task.name == "vqa"
     assert "stranger_e" in caplog.text
