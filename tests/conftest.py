@@ -23,15 +23,13 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def golden(request):
-    """Compare plain JSON data with a golden file: `golden("name", data)`."""
+    """Compare text, or plain JSON data, with a golden file: `golden("name", data)`."""
 
     def compare(name, data):
-        path = GOLDEN / f"{name}.json"
-        data = json.loads(json.dumps(data))
+        path = GOLDEN / f"{name}{'.txt' if isinstance(data, str) else '.json'}"
+        text = data if isinstance(data, str) else json.dumps(data, indent=1) + "\n"
         if request.config.getoption("--regenerate-golden"):
-            path.write_text(json.dumps(data, indent=1) + "\n")
-        assert data == json.loads(path.read_text()), (
-            f"{path.name} differs; if that is meant: pytest --regenerate-golden"
-        )
+            path.write_text(text)
+        assert text == path.read_text(), f"{path.name} differs; if that is meant: pytest --regenerate-golden"
 
     return compare

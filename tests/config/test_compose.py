@@ -1,6 +1,5 @@
 """From overrides to settings, and what is said when they cannot be."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -142,9 +141,8 @@ def test_a_slip_is_answered_before_anything_is_imported(monkeypatch):
         settings("fusion.name=flim")
 
 
-def test_the_keys_scripts_rely_on():
-    """Renaming one breaks command lines; AUTOMM_WRITE_GOLDEN=1 says that it is meant."""
-    golden = Path(__file__).parents[1] / "golden" / "config_keys.txt"
+def test_the_keys_scripts_rely_on(golden):
+    """Renaming one breaks command lines."""
     of_components = ("data.", "encoder.", "fusion.options", "strategy.", "executor.", "task.")
     fixed = {"training.solver", "training.epochs", "training.patience", "training.precision", "training.threads",
              "training.refit_on_valid"}  # fmt: skip
@@ -154,10 +152,7 @@ def test_the_keys_scripts_rely_on():
         for key in flat(cfg)
         if not key.startswith(of_components) and (key in fixed or not key.startswith("training."))
     ]
-    text = "".join(f"{key}\n" for key in sorted(keys))
-    if os.environ.get("AUTOMM_WRITE_GOLDEN") == "1":
-        golden.write_text(text)
-    assert text == golden.read_text()
+    golden("config_keys", "".join(f"{key}\n" for key in sorted(keys)))
 
 
 def flat(node, prefix=""):

@@ -1,13 +1,17 @@
+import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from curves import run
 
 from automm.errors import StudyError
 from automm.search.history import trials_table
-from automm.search.study import Study
+from automm.search.study import SCHEMA, Study
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_events_come_back_in_order(tmp_path):
@@ -113,3 +117,17 @@ def test_the_table(tmp_path):
         assert bool(row["values"]) == (row["state"] in ("completed", "pruned"))
     with Study.open(tmp_path / "empty.db") as empty:
         assert trials_table(empty) == []
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA + 1))
+def test_a_study_of_every_format_is_read(version, tmp_path, golden, request):
+    """`--regenerate-golden` writes the study of today's format alone: those of earlier ones cannot be made again."""
+    stored = GOLDEN / f"study_{version}.db"
+    if request.config.getoption("--regenerate-golden") and version == SCHEMA:
+        run(tmp_path / "new", trials=8, max_epochs=4, seed=7)  # every state is in it
+        shutil.copy(tmp_path / "new" / "study.db", stored)
+    copied = shutil.copy(stored, tmp_path / "study.db")  # reading leaves files beside a study
+    with Study.open(copied, readonly=True) as study:
+        rows = trials_table(study)
+    assert {row["state"] for row in rows} == {"completed", "pruned", "failed", "infeasible"}
+    golden(stored.stem, rows)
