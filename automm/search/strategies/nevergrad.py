@@ -1,11 +1,15 @@
-"""Nevergrad by ask and tell: the only file that knows nevergrad."""
+"""Nevergrad by ask and tell: the only file that knows nevergrad.
+
+It takes seconds to import, and no search needs it before its first candidates have been measured.
+"""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-import nevergrad as ng
 import numpy as np
 
 from automm.errors import UnknownComponent, near_miss
@@ -14,6 +18,12 @@ from automm.search.strategies.strategy import Strategy, key_of
 from automm.search.strategies.tree import addresses, build, from_unit, to_unit, values_of
 from automm.space import Candidate, OneOf, Param, Space
 from automm.types import Scalar
+
+if TYPE_CHECKING:
+    import nevergrad as ng
+
+if find_spec("nevergrad") is None:
+    raise ModuleNotFoundError("No module named 'nevergrad'", name="nevergrad")
 
 # Optimizers that take a foreign candidate, draw from the parametrization's random state alone and leave no thread
 # behind. Not on the list for a reason: NelderMead, Cobyla, Powell and SQP run in threads that hang (NGOpt may pick
@@ -65,8 +75,6 @@ class Nevergrad(Strategy):
         self._explore = first(explore, budget, space)
         self._spread = Spread(space, self._explore, np.random.default_rng(seed))
         self._params = dict(addresses(space))
-        self._tree = ng.p.Dict(**{address: _parameter(param) for address, param in self._params.items()})
-        self._tree.random_state = np.random.RandomState(seed)
         self._asked: dict[str, ng.p.Parameter] = {}
         self._values: dict[str, dict[str, Any]] = {}  # what nevergrad calls each told candidate
         self._losses: dict[str, float] = {}
@@ -100,7 +108,17 @@ class Nevergrad(Strategy):
         elif self._optimizer is not None:
             self._teach(self._values[key], loss)
 
+    @cached_property
+    def _tree(self) -> ng.p.Dict:
+        import nevergrad as ng
+
+        tree = ng.p.Dict(**{address: _parameter(param) for address, param in self._params.items()})
+        tree.random_state = np.random.RandomState(self.seed)
+        return tree
+
     def _rebuild(self) -> None:
+        import nevergrad as ng
+
         self._optimizer = ng.optimizers.registry[self._name](self._tree, budget=self.budget, num_workers=1)
         for key, values in self._values.items():
             self._teach(values, self._losses[key])
@@ -117,6 +135,8 @@ class Nevergrad(Strategy):
 
 def _parameter(param: Param) -> ng.p.Parameter:
     """Numbers go by where they lie on their own scale, log or not; choices by their index."""
+    import nevergrad as ng
+
     if isinstance(param, OneOf):
         indices = list(range(len(param.choices)))
         return ng.p.TransitionChoice(indices) if param.ordered else ng.p.Choice(indices, deterministic=True)
