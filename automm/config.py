@@ -1,7 +1,8 @@
 """Hydra, and what is ours about it: overrides in, `Settings` out, errors in a paragraph. Imports no torch.
 
 Only this file and `__main__` know Hydra. Sections that hold options of components are open maps: their keys are added
-as asked (`++`), and checked afterwards against the components themselves, which know better than a file.
+as asked (`++`), and checked afterwards against the components themselves, which know better than a file. A quoted name
+in a key, which Hydra's grammar has no word for, goes through Hydra in the spelling of `hydra_names.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from automm import presets, registry
 from automm.errors import AutommError, ConfigError, UnknownComponent, UnknownKey, near_miss
+from automm.hydra_names import respelt, spelt, with_names
 from automm.sections import UNDECIDED, settings_of
 from automm.settings import Settings
 
@@ -67,7 +69,7 @@ def to_settings(cfg: DictConfig, cwd: Path, *, run_dir: Path | None = None, over
     if OmegaConf.is_missing(cfg, "task.name") or OmegaConf.select(cfg, "task.name", default=None) is None:
         raise ConfigError(_NO_TASK + ", ".join(presets.groups()["task"]) + ".")
     with _explained():
-        tree: Any = OmegaConf.to_container(cfg, resolve=True)
+        tree: Any = with_names(OmegaConf.to_container(cfg, resolve=True))
     asked = [o.removeprefix("++") for o in overrides]
     return settings_of(tree, cwd, run_dir=run_dir, overrides=[o for o in asked if not _DECIDED.match(o)])
 
@@ -82,7 +84,8 @@ def job_settings(cfg: DictConfig) -> Settings:
     if job.run.dir != ".":
         raise ConfigError(f"hydra.run.dir={job.run.dir} has no effect here. Next: run.dir={job.run.dir}")
     run_dir = Path(job.runtime.output_dir) if job.mode == RunMode.MULTIRUN else None
-    return to_settings(cfg, Path(job.runtime.cwd), run_dir=run_dir, overrides=list(job.overrides.task))
+    asked = [respelt(word) for word in job.overrides.task]
+    return to_settings(cfg, Path(job.runtime.cwd), run_dir=run_dir, overrides=asked)
 
 
 def sweep_job() -> str | None:
@@ -90,7 +93,7 @@ def sweep_job() -> str | None:
     job = HydraConfig.get()
     if job.mode != RunMode.MULTIRUN:
         return None
-    return f"job #{job.job.num} ({' '.join(o.removeprefix('++') for o in job.overrides.task)})"
+    return f"job #{job.job.num} ({' '.join(respelt(o.removeprefix('++')) for o in job.overrides.task)})"
 
 
 def application(job: Callable[[DictConfig], None], argv: Sequence[str]) -> None:
@@ -115,7 +118,7 @@ def prepared(words: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a group is given a list, of which Hydra would silently take the last.
     """
-    groups = presets.groups()
+    groups, words = presets.groups(), [spelt(word) for word in words]
     for word in words:
         key, _, value = word.lstrip("+").partition("=")
         group = key.replace(".", "/")
@@ -154,9 +157,12 @@ def _explained() -> Iterator[None]:
 def _explain(error: Exception) -> ConfigError:
     said = " ".join(f"{error} {error.__cause__ or ''}".split())
     if isinstance(error, OverrideParseException):
+        asked = respelt(error.override)
+        place = re.search(r"(encoder\.fields|data\.columns)\.", asked)
+        column = f"; around a column's name that is no plain word too: '{place[0]}\"a b\"...'" if place else ""
         return ConfigError(
-            f"the override {error.override!r} cannot be read: {' '.join(error.message.splitlines()[0].split())}. "
-            "Next: write KEY=VALUE, and put quotes around a value with special characters: 'key=\"a b\"'."
+            f"the override {asked!r} cannot be read: {' '.join(error.message.splitlines()[0].split())}. "
+            f"Next: write KEY=VALUE, and put quotes around a value with special characters: 'key=\"a b\"'{column}."
         )
     if "task.name" in said and "missing" in said.lower():
         return ConfigError(_NO_TASK + ", ".join(presets.groups()["task"]) + ".")
