@@ -14,6 +14,7 @@ from typing import Any
 
 from automm import choices
 from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
+from automm.narrowing import check_name
 from automm.settings import (
     BaselineSettings,
     ExportSettings,
@@ -146,13 +147,12 @@ def _numbers(parts: Mapping[str, Section]) -> list[dict[str, Any]]:
 def _check_names(parts: Mapping[str, Section]) -> None:
     """Raise unless every component that is named is installed; imports nothing."""
     for kind in _SINGLE:
-        choices.check_name(kind, f"{kind}.name", parts[kind].get("name"))
-    for modality, section in parts["encoder"].items():
-        if section is not None:
-            for name in choices.encoder_names(_mapping(parts["encoder"], modality, "encoder.")):
-                choices.check_name("encoder", f"encoder.{modality}.name", name)
-    choices.check_name("fusion", "fusion.name", parts["fusion"].get("name"))
-    choices.check_name("solver", "training.solver", parts["training"].get("solver"))
+        check_name(kind, f"{kind}.name", parts[kind].get("name"))
+    for modality, layer in choices.modality_layers(parts["encoder"]):
+        for name in choices.encoder_names(_mapping(parts["encoder"], modality, "encoder.")):
+            check_name("encoder", f"{layer.where}.name", name)
+    check_name("fusion", "fusion.name", parts["fusion"].get("name"))
+    check_name("solver", "training.solver", parts["training"].get("solver"))
 
 
 def _values(where: str, section: Section, keys: Mapping[str, _Key], known: Section | None = None) -> dict[str, Any]:

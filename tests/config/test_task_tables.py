@@ -30,6 +30,12 @@ def test_pretrained_encoders_are_searched_where_weights_or_a_model_are_named(tmp
     assert found["encoder.text.name"].choices == text
 
 
+def test_a_model_may_be_named_without_weights(tmp_path):
+    found = space(tmp_path, "encoder.image.model=resnet18", "encoder.image.weights=null").defaults()
+    assert found["encoder.image.options.timm.weights"] is None
+    assert "encoder.image.options.timm.weights" not in space(tmp_path, "encoder.image.weights=null").defaults()
+
+
 def test_what_a_solver_does_not_go_with_is_no_choice_beside_it(tmp_path):
     solver = space(tmp_path).params["training.solver"]
     assert solver.children["closed_form"].params["fusion.name"].choices == ("concat",)
