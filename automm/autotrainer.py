@@ -217,7 +217,7 @@ class AutoTrainer:
         for path, value in config.items():
             space = space.narrow(path, [value] if value is None else value)
         search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
-        self.settings = replace(self.settings, space=space, search=search)
+        self.settings = replace(self.settings, space=space, fields={}, search=search)  # the space has them by now
 
 
 def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:

@@ -17,10 +17,10 @@ from typing import Any, Self
 import numpy as np
 
 from automm import registry
-from automm.choices import for_modalities
 from automm.data.source import Source
 from automm.errors import ExportError, StudyError
 from automm.export.checkpoint import Trained
+from automm.field_encoders import for_schema
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
@@ -127,8 +127,13 @@ class Run:
 
     @cached_property
     def space(self) -> Space:
-        """What is searched: the settings' space without the encoders of modalities that no input field has."""
-        return for_modalities(self.settings.space, {field.modality for field in self.splits.train.schema.inputs})
+        """What is searched: the settings' space without the encoders that no input field goes by, and with those of
+        fields that have a section of their own.
+
+        Raises:
+            ConfigError: such a section is of no field, or does not suit its modality.
+        """
+        return for_schema(self.settings.space, self.settings.fields, self.splits.train.schema)
 
     @cached_property
     def progress(self) -> Progress:
@@ -143,7 +148,7 @@ class Run:
     @cached_property
     def study(self) -> Study:
         """The ledger, open for writing; the first thing a run puts on disk."""
-        _ = self.task, device_name(self.settings.training)  # what is wrong shows before the run leaves a trace
+        _ = self.space, self.task, device_name(self.settings.training)  # what is wrong shows before there is a trace
         check_search(self.space, self.settings.search, self.settings.seed)
         self.dir.create(self.settings.config)
         self.progress.say(f"run.dir={self.dir.path}: the same command with that goes on where this one is stopped")
@@ -197,8 +202,8 @@ class Run:
         inputs = self.splits.train.schema.inputs
         modalities = list(dict.fromkeys(field.modality for field in inputs))
         for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
-            fields = tuple(f.name for f in inputs if f.modality == modality)
-            refits.append(self.refits.unimodal(f"{modality}_only", fields))
+            fields = [field for field in inputs if field.modality == modality]
+            refits.append(self.refits.unimodal(f"{modality}_only", fields, self.space.defaults()))
         found = self._train(lambda: [*self._long, *refits])  # the long ones first, so that they end together
         self.__dict__.setdefault("trained", found[WINNER])
         if wanted.defaults and self._long == [self._winner]:

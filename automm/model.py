@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automm import registry
+from automm import paths, registry
 from automm.encoders.encoder import Encoder
 from automm.errors import AutommError, ConfigError, OutOfRange, TrialFailed, UnknownKey, near_miss
 from automm.fusions.fusion import Fusion
@@ -270,13 +270,14 @@ def encoder_of(candidate: Candidate, spec: FieldSpec) -> tuple[Component, dict[s
     Raises:
         ConfigError: the candidate names no encoder for its modality, or one that cannot read it.
     """
-    path = f"encoder.{spec.modality}.name"
+    section = paths.section_of(spec, candidate)
+    path = f"{section}.name"
     if path not in candidate:
         raise UnknownKey(
             f"the field {spec.name!r} is {spec.modality}, and no {path} says what encodes it. "
             f"{near_miss(path, (p for p in candidate if p.endswith('.name')))} Next: add encoder/{spec.modality}=NAME."
         )
-    component, options = _component("encoder", str(candidate[path]), f"encoder.{spec.modality}.options", candidate)
+    component, options = _component("encoder", str(candidate[path]), f"{section}.options", candidate)
     if spec.modality not in component.factory.MODALITIES:
         raise ConfigError(
             f"{path}={component.name}: that encoder reads {', '.join(component.factory.MODALITIES)}, and the field "

@@ -12,6 +12,7 @@ import numpy as np
 
 from automm.data.split import joined
 from automm.export.checkpoint import Trained, load_model, save_model
+from automm.paths import section_of
 from automm.run_dir import RunDir
 from automm.search.executors.in_process import InProcess
 from automm.search.loop import make_executor
@@ -21,7 +22,7 @@ from automm.tasks.task import Task
 from automm.training.checkpoint import epochs_in
 from automm.training.objective import TrainingObjective
 from automm.trial import Job, Outcome, Report, Trial
-from automm.types import Splits, Table
+from automm.types import FieldSpec, Splits, Table
 
 OnEpoch = Callable[[str, int, int, Mapping[str, float]], None]
 _PROOF_ROWS = 16  # raw validation rows an export is proved on
@@ -75,11 +76,10 @@ class Refits:
         state = self.objective.trial_folder(trial.number) / f"{trial.epochs}.safetensors"
         return Refit(name, trial.candidate, self.settings.training.epochs, begun=state)
 
-    def unimodal(self, name: str, fields: tuple[str, ...]) -> Refit:
+    def unimodal(self, name: str, fields: Sequence[FieldSpec], defaults: Candidate) -> Refit:
         """The unsearched configuration on some of the fields alone."""
-        modalities: set[str] = {self.splits.train.schema[field].modality for field in fields}
-        candidate = alone(self.settings.space.defaults(), modalities)
-        return Refit(name, candidate, self.settings.baselines.unimodal_epochs, fields, on_valid=self._on_valid)
+        candidate, names = alone(defaults, fields), tuple(field.name for field in fields)
+        return Refit(name, candidate, self.settings.baselines.unimodal_epochs, names, on_valid=self._on_valid)
 
     def train(self, wanted: Sequence[Refit]) -> dict[str, Trained]:
         """The trained models by name; those that are done already are only read.
@@ -190,11 +190,11 @@ class _Training:
         return Outcome(fitted.result.values, fitted.result.epochs, True, fitted.result.seconds)
 
 
-def alone(defaults: Candidate, modalities: set[str]) -> Candidate:
-    """The unsearched configuration for some modalities: their encoders, plain concatenation, the same training."""
+def alone(defaults: Candidate, fields: Sequence[FieldSpec]) -> Candidate:
+    """The unsearched configuration for some fields: their encoders, plain concatenation, the same training."""
     kept = {path: value for path, value in defaults.items() if path.startswith("training.")}
-    for modality in sorted(modalities):
-        kept |= {path: value for path, value in defaults.items() if path.startswith(f"encoder.{modality}.")}
+    for section in sorted({section_of(field, defaults) for field in fields}):
+        kept |= {path: value for path, value in defaults.items() if path.startswith(f"{section}.")}
     return {**kept, "fusion.name": "concat"}
 
 

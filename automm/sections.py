@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automm import choices
+from automm import choices, field_encoders
 from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
 from automm.narrowing import check_name
 from automm.settings import (
@@ -117,6 +117,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         cache_bytes=int(root["cache_max_gb"] * 1e9),
         cache_dir=cwd / Path(root["cache_dir"] or default_cache()).expanduser(),
         debug=root["debug"],
+        fields=field_encoders.field_encoders(parts["encoder"]),
         config=tree if run_dir is None else {**tree, "run": {"dir": str(run_dir)}},
         overrides=tuple(overrides),
     )
@@ -151,6 +152,7 @@ def _check_names(parts: Mapping[str, Section]) -> None:
     for modality, layer in choices.modality_layers(parts["encoder"]):
         for name in choices.encoder_names(_mapping(parts["encoder"], modality, "encoder.")):
             check_name("encoder", f"{layer.where}.name", name)
+    field_encoders.check_names(parts["encoder"])
     check_name("fusion", "fusion.name", parts["fusion"].get("name"))
     check_name("solver", "training.solver", parts["training"].get("solver"))
 

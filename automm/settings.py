@@ -22,6 +22,14 @@ class ComponentSettings:
 
 
 @dataclass(frozen=True)
+class FieldEncoder:
+    """What is searched for a column with a section of its own, as long as only the data knows its modality."""
+
+    spaces: Mapping[str, Space]  # by modality
+    refused: Mapping[str, str]  # by modality: why a column of it cannot have the section
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """How candidates are proposed, judged and stopped."""
 
@@ -75,7 +83,7 @@ class Settings:
 
     task: ComponentSettings
     data: ComponentSettings
-    space: Space  # every path a Candidate decides: encoder.*, fusion.*, training.*
+    space: Space  # what a Candidate decides: encoder.<modality>.*, fusion.*, training.*
     search: SearchSettings
     training: TrainingSettings
     baselines: BaselineSettings
@@ -85,5 +93,6 @@ class Settings:
     cache_dir: Path
     cache_bytes: int  # what features of frozen encoders may take there
     debug: bool = False
+    fields: Mapping[str, FieldEncoder] = field(default_factory=dict)  # encoder.fields.*, by column, beside the space
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration, as written to config.yaml
     overrides: tuple[str, ...] = ()  # as typed, less what a candidate decides; the two together are its command

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automm import registry
+from automm import paths, registry
 from automm.data.features import FOLDER, FeatureCache
 from automm.data.loading import FieldStore, Store
 from automm.encoders.precomputed import Precomputed
@@ -231,7 +231,8 @@ class TrainingObjective:
 
     def _features(self, table: Table, field: FieldSpec, candidate: Candidate) -> Store:
         tokens = _reads_tokens(candidate)
-        encoder = {path: value for path, value in candidate.items() if path.startswith(f"encoder.{field.modality}.")}
+        section = f"{paths.section_of(field, candidate)}."
+        encoder = {path: value for path, value in candidate.items() if path.startswith(section)}
         key = f"{tokens} {json.dumps(encoder, sort_keys=True)}"
         return self._shared(
             table,

@@ -47,9 +47,10 @@ def test_looking_in_imports_nothing_heavy(tmp_path):
         (["-m", "+task=vqa", "fusion=concat,flim"], "Did you mean 'film'"),
         (["plugns"], "Did you mean 'plugins'"),
         (["predict", "no-bundle", "no-rows.jsonl"], "no-rows.jsonl"),
+        (["+task=vqa", 'encoder.fields."a b".name=ngrms'], 'encoder.fields."a b".name=ngrms: no encoder'),
         ([], "automm +task=vqa"),
     ],
-    ids=["key", "preset in a sweep", "command", "file", "nothing"],
+    ids=["key", "preset in a sweep", "command", "file", "column", "nothing"],
 )
 def test_an_error_is_one_paragraph_and_status_2(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -106,6 +106,20 @@ def test_more_blocks_than_there_are_is_a_reason_not_to_run(objective, candidate)
     assert objective().check({**chosen, f"{prefix}.last_k": 1}) is None
 
 
+def test_a_column_of_its_own_is_read_by_its_own_encoder(objective, candidate, tmp_path):
+    """Of two trials of one objective: what was read for the first must not stand for the second."""
+    own = {path.replace("encoder.text", "encoder.fields.more"): value for path, value in candidate.items()}
+    made, results = objective(), []
+    for pooling in ("mean", "cls"):
+        chosen = {**candidate, **own, "encoder.fields.more.options.transformers.pooling": pooling}
+        fitted = fit(made, chosen, tmp_path)
+        assert all(isinstance(encoder, Precomputed) for encoder in fitted.model.encoders)
+        assert fitted.result.values == fit(objective(), chosen, tmp_path).result.values
+        results.append(fitted.result.values)
+    assert results[0] != results[1]
+    assert len(list((tmp_path / "cache" / "features").glob("*/shelf.json"))) == 2
+
+
 def test_other_weights_are_another_function(objective, candidate, tmp_path, tiny_bert):
     names = {}
     for copy in ("one", "two", "changed"):
