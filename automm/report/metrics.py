@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from automm.paths import field_of
 from automm.types import Goal
 
 OVERALL = "overall"
@@ -73,8 +74,10 @@ def ending(stopped_by: str | None) -> str:
 
 
 def signature(candidate: Mapping[str, Any]) -> str:
-    """A candidate's components, in a phrase: `convnet + text_transformer -> relation`."""
-    encoders = [str(v) for k, v in candidate.items() if k.startswith("encoder.") and k.endswith(".name")]
+    """A candidate's components, in a phrase: `convnet + text_transformer + ngrams (title) -> relation`."""
+    paths = [path for path in candidate if path.startswith("encoder.") and path.endswith(".name")]
+    columns = {path: field_of(path) for path in paths}
+    encoders = [f"{candidate[p]}" + (f" ({columns[p]})" if columns[p] is not None else "") for p in paths]
     fusion = candidate.get("fusion.name")
     phrase = " + ".join(encoders) + (f" → {fusion}" if fusion else "")
     return phrase or ", ".join(f"{k}={v}" for k, v in list(candidate.items())[:3])

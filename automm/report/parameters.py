@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from automm.paths import segments
 from automm.report.data import TrialRecord
 
 ENOUGH = 8  # trials below which importance is not estimated at all
@@ -49,7 +50,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     """The shortest ending of each path that no other has; `name` alone is never enough."""
     names = {}
     for path in paths:
-        parts = path.split(".")
+        parts = segments(path)
         endings = [".".join(parts[-size:]) for size in range(1, len(parts) + 1)]
         names[path] = next(
             (e for e in endings if e != "name" and sum(p == e or p.endswith(f".{e}") for p in paths) == 1), path

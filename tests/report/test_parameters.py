@@ -3,6 +3,7 @@ import math
 import numpy as np
 
 from automm.report.data import TrialRecord
+from automm.report.metrics import signature
 from automm.report.parameters import axes, importance, short_names
 
 
@@ -20,6 +21,17 @@ def test_names_are_short_but_tell_apart():
         "encoder.text.name",
     ]
     assert list(short_names(paths).values()) == ["lr", "fusion.name", "film.blocks", "relation.blocks", "text.name"]
+
+
+def test_names_of_columns_are_read_whole():
+    paths = ['encoder.fields."a.width".options.ngrams.width', "encoder.fields.b.options.ngrams.width", "fusion.width"]
+    names = ['"a.width".options.ngrams.width', "b.options.ngrams.width", "fusion.width"]
+    assert list(short_names(paths).values()) == names
+
+
+def test_a_signature_says_which_column_has_an_encoder_of_its_own():
+    candidate = {"encoder.text.name": "transformers", 'encoder.fields."a b".name': "ngrams", "fusion.name": "concat"}
+    assert signature(candidate) == "transformers + ngrams (a b) → concat"
 
 
 def test_wide_ranges_are_drawn_on_a_log_scale():
