@@ -1,20 +1,24 @@
-"""Image files of a data set: found by number, and proved readable before anything trains."""
+"""Images of a data set: found by number or by cell, and proved readable before anything trains."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from PIL import Image
 
 from automm.errors import ConfigError, DataError, near_miss
-from automm.runtime.images import MAX_PIXELS, decode, image_size
+from automm.runtime.embedded import embedded
+from automm.runtime.images import MAX_PIXELS, decode, image_size, name_of
 
 Check = Literal["decode", "header"]
+Raw = TypeVar("Raw", str, bytes, Path, str | bytes)
+_URL = re.compile(r"(?:^|/)(?:https?|ftp|s3|gs):/")
 _NUMBERED = re.compile(r"(?:COCO_\w+?_)?0*(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 _WORKERS = min(4, os.cpu_count() or 1)
 
@@ -84,35 +88,53 @@ def check_mode(mode: str) -> Check:
     raise ConfigError(f"data.check_images={mode!r} is not a choice. {near_miss(mode, ('decode', 'header'))}")
 
 
-def broken_images(paths: Sequence[Path], mode: Check) -> dict[Path, str]:
-    """What is wrong with each file that cannot be read, in a phrase.
+def raw_image(cell: Any, folder: Path) -> str | bytes:
+    """A table's cell as a raw image: bytes, also those written as base64, or a path, relative ones to `folder`."""
+    if isinstance(cell, bytes):
+        return cell
+    held = embedded(str(cell))
+    return str(folder / str(cell)) if held is None else held
 
-    `header` opens every file; `decode` reads it to the end as well, which alone finds one that was cut short.
+
+def forbidden(image: str | bytes, folder: Path, *, outside: bool) -> str:
+    """Why a raw image of a table in `folder` is not even opened, in a phrase; empty when it may be."""
+    if isinstance(image, bytes):
+        return ""
+    if _URL.search(image):
+        return f"{image.removeprefix(f'{folder}/')} is a URL, and nothing is downloaded"
+    if outside or Path(os.path.normpath(image)).is_relative_to(os.path.normpath(folder)):
+        return ""
+    return f"{image} leaves the folder of the table, which data.outside=true would allow"
+
+
+def broken_images(images: Sequence[Raw], mode: Check) -> dict[Raw, str]:
+    """What is wrong with each raw image that cannot be read, in a phrase.
+
+    `header` opens every image; `decode` reads it to the end as well, which alone finds one that was cut short.
     """
     with ThreadPoolExecutor(_WORKERS, "automm-check") as pool:
-        found = pool.map(lambda path: _problem(path, mode), paths)
-        return {path: problem for path, problem in zip(paths, found, strict=True) if problem}
+        found = pool.map(lambda image: _problem(image, mode), images)
+        return {image: problem for image, problem in zip(images, found, strict=True) if problem}
 
 
-def _problem(path: Path, mode: Check) -> str:
+def _problem(image: str | bytes | Path, mode: Check) -> str:
     try:
-        if mode == "header":
-            image_size(path)
-        elif not _reads(path):
-            decode(path)
+        height, width = image_size(image)
+        if height * width > MAX_PIXELS:
+            return f"{name_of(image)} has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}"
+        if mode == "decode" and not _reads(image):
+            decode(image)
     except DataError as error:
         return str(error).partition(" Next:")[0].rstrip(".")
     return ""
 
 
-def _reads(path: Path) -> bool:
-    """Whether the file reads to its end; a JPEG at an eighth of its size, which is several times faster."""
+def _reads(image: str | bytes | Path) -> bool:
+    """Whether the image reads to its end; a JPEG at an eighth of its size, which is several times faster."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return False
-            image.draft("RGB", (1, 1))
-            image.load()
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            opened.draft("RGB", (1, 1))
+            opened.load()
     except (OSError, SyntaxError, ValueError, EOFError):
         return False  # `decode` gives the verdict and its wording
     return True

@@ -81,14 +81,33 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
         DataError: a line is no JSON, or the file no UTF-8.
     """
     try:
-        lines = path.read_bytes().decode("utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # other ends of lines may stand within a text
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}.") from error
+        raise DataError(f"{path} is not UTF-8 text: {error}. Next: save it as UTF-8.") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, json.loads(line, object_pairs_hook=_once)
+            except _Twice as twice:
+                raise DataError(
+                    f"{path}, line {number} has {twice.key!r} twice. Next: rename one of the two."
+                ) from None
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{path}, line {number} is not valid JSON: {error.msg} at column {error.colno}."
                 ) from error
+
+
+class _Twice(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which `json` would keep the last of two values under one key and say nothing."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast, get_args
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from functools import partial
+from typing import Any, NamedTuple, cast, get_args
 
+from automm.data.identifiers import identifier
 from automm.errors import DataError, OutOfRange, UnknownKey, near_miss
+from automm.runtime.dates import Order, are_dates, has_order, moment, order_of
+from automm.runtime.distinct import is_missing
+from automm.runtime.embedded import embedded
+from automm.runtime.images import image_size
 from automm.runtime.numbers import written
 from automm.types import FieldSpec, Modality, Role
 
@@ -16,35 +23,90 @@ _IMAGE_FILE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
 _CODE = re.compile(r"\s*0\d")
 _REPEATS = 5  # a word that stands in this many rows on average is a category
 _SENTENCE = 3  # words; what is as long is text however often it is repeated
+_NEARLY = 0.9  # of the cells: a column of which as many are numbers was meant to hold numbers
+_PROBED = 10  # cells of bytes that are looked at
+_SAMPLE = 1000  # cells that are looked at for that
+_ORDERS: dict[Order, str] = {"dmy": "the day before the month", "mdy": "the month before the day"}
+
+
+class _Verdict(NamedTuple):
+    modality: Modality
+    reason: str
+    may_name: bool = False  # whether such cells could be identifiers
 
 
 def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
-    """One column's field. Missing cells are None.
+    """One column's field; an input that only names its rows gets the role `id`. Missing cells are None, NaN or blank.
 
     Raises:
         DataError: the cells are missing altogether, or of a kind that is no modality.
     """
-    known = [cell for cell in cells if cell is not None]
+    known = [cell for cell in cells if not is_missing(cell)]
     if not known:
         raise DataError(f"column {name!r} is empty. Next: leave it out, data.drop=[{name}].")
+    verdict = _of_texts(name, known, role) if {type(c) for c in known} == {str} else _of_values(known, role)
+    if verdict is None:
+        found = ", ".join(sorted({type(cell).__name__ for cell in known}))
+        raise DataError(
+            f"column {name!r} holds {found}, which is no modality. Next: leave it out, data.drop=[{name}], or say how "
+            f"to read it, data.columns.{name}=text or categorical."
+        )
+    if role == "input" and verdict.may_name and (named := identifier(name, cells)):
+        return FieldSpec(name, verdict.modality, "id", named)
+    return FieldSpec(name, verdict.modality, role, verdict.reason)
+
+
+def _of_values(known: Sequence[Any], role: Role) -> _Verdict | None:
+    """What cells are that are not all texts; None where that is no modality."""
     kinds = {type(cell) for cell in known}
     if kinds <= {int, float}:
-        return FieldSpec(name, "numeric", role, f"{len(known)} numbers")
+        return _Verdict("numeric", f"{len(known)} numbers", may_name=True)
     if kinds == {bool}:
-        return FieldSpec(name, "categorical", role, "true or false")
+        return _Verdict("categorical", "true or false")
     if kinds == {list} and role == "target":
-        return FieldSpec(name, "categorical", role, "lists of labels")
-    if kinds != {str}:
-        found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise DataError(f"column {name!r} holds {found}, which is no modality. Next: leave it out, data.drop=[{name}].")
-    if all(_IMAGE_FILE.fullmatch(cell) for cell in known):
-        return FieldSpec(name, "image", role, f"every value is the name of an image file, such as {known[0]!r}")
-    if role == "input" and _are_numbers(known):
-        return FieldSpec(name, "numeric", role, f"{len(known)} numbers written as text, such as {known[0]!r}")
+        return _Verdict("categorical", "lists of labels")
+    if all(isinstance(cell, date) for cell in known):
+        return _Verdict("numeric", f"{len(known)} dates")
+    if kinds == {bytes}:
+        return _of_bytes(known[:_PROBED])
+    return None
+
+
+def _of_bytes(first: Sequence[bytes]) -> _Verdict | None:
+    """An image where one of the first few can be read; a damaged one is a bad row, no reason to think otherwise."""
+    for data in first:
+        try:
+            height, width = image_size(data)
+        except DataError:
+            continue
+        return _Verdict("image", f"every value is bytes, such as an image of {width} x {height}")
+    return None
+
+
+def _of_texts(name: str, known: Sequence[str], role: Role) -> _Verdict:
+    if all(map(_IMAGE_FILE.fullmatch, known)):
+        return _Verdict("image", f"every value is the name of an image file, such as {known[0]!r:.60}")
+    if all(embedded(cell) is not None for cell in known):
+        return _Verdict("image", f"every value is an image written as base64, such as {known[0]!r:.30}...")
+    if role != "input":
+        return _of_words(known, "")
+    distinct = list(dict.fromkeys(known))
+    if _are_numbers(distinct):
+        return _Verdict("numeric", f"{len(known)} numbers written as text, such as {known[0]!r:.60}")
+    if (how := _dated(distinct)) is not None:
+        return _Verdict("numeric", f"{len(known)} dates, such as {known[0]!r:.60}{how}")
+    return _of_words(known, _nearly(name, known))
+
+
+def _of_words(known: Sequence[str], remark: str) -> _Verdict:
+    """A category where few short texts are repeated often, else a text."""
     distinct, words = len(set(known)), sum(len(cell.split()) for cell in known) / len(known)
-    reason = f"{distinct} distinct strings in {len(known)} rows, {words:.1f} words on average"
-    category = distinct * _REPEATS <= len(known) and words < _SENTENCE
-    return FieldSpec(name, "categorical" if category else "text", role, reason)
+    found = f"{distinct} distinct strings in {len(known)} rows, {words:.1f} words on average"
+    if words >= _SENTENCE:
+        return _Verdict("text", f"{found}: as long as sentences{remark}", not remark)
+    if distinct * _REPEATS > len(known):
+        return _Verdict("text", f"{found}: too varied for categories{remark}", not remark)
+    return _Verdict("categorical", f"{found}: short, and repeated often{remark}")
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -55,8 +117,50 @@ def _are_numbers(cells: Sequence[str]) -> bool:
         return False
 
 
-def infer_inputs(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]) -> tuple[FieldSpec, ...]:
-    """The input fields of a table, in order; `given` says what a column's modality is.
+def _dated(cells: Sequence[str]) -> str | None:
+    """How these are written, in a phrase, where all of them are dates in one order of day and month; else None."""
+    if not are_dates(cells[:1]):
+        return None
+    order = order_of(cells)
+    own, other = (partial(moment, order=each) for each in sorted(_ORDERS, key=lambda each: each != order))
+    if not all(_reads(own, cell) for cell in cells):
+        return None
+    doubtful = [cell for cell in cells if has_order(cell)]
+    if not doubtful:
+        return ""
+    settled = not all(_reads(other, cell) for cell in doubtful)
+    return f", {_ORDERS[order]}" + ("" if settled else ", though no value settles that: 2020-01-31 would")
+
+
+def _nearly(name: str, known: Sequence[str]) -> str:
+    """What to do about a few cells that alone keep a column from being numbers or dates; empty where it is neither."""
+    sample = known[:: -(-len(known) // _SAMPLE)]
+    kinds: dict[str, Callable[[str], object]] = {"numbers": written, "dates": partial(moment, order=order_of(sample))}
+    for kind, read in kinds.items():
+        if sum(_reads(read, cell) for cell in sample) < _NEARLY * len(sample):
+            continue
+        odd = next((cell for cell in known if not _reads(read, cell)), None)
+        if odd is not None:
+            return (
+                f"; nearly all are {kind}, but not {odd!r:.60}: data.columns.{name}=numeric reads them so, and with "
+                "data.on_error=skip leaves out the rows that are none"
+            )
+        return "" if any(map(_CODE.match, known)) else f"; all are {kind}, but not in one unit"
+    return ""
+
+
+def _reads(read: Callable[[str], object], cell: str) -> bool:
+    try:
+        read(cell)
+    except DataError:
+        return False
+    return True
+
+
+def infer_columns(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]) -> tuple[FieldSpec, ...]:
+    """The fields of a table's columns, inputs and identifiers, in order; `given` says what a column's modality is.
+
+    What is given is an input, whatever it looks like.
 
     Raises:
         UnknownKey: `given` names a column that is not there.
@@ -74,9 +178,13 @@ def infer_inputs(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str])
         FieldSpec(name, cast(Modality, given[name]), "input") if name in given else infer(name, cells)
         for name, cells in columns.items()
     )
-    if not fields:
-        raise DataError("the table has no input column. Next: see data.drop, data.target and data.group.")
-    _check_encodable(fields)
+    if not any(field.role == "input" for field in fields):
+        names = [field.name for field in fields]
+        left = (
+            f" {', '.join(names)} only name their rows; data.columns.{names[0]}=text says otherwise." if names else ""
+        )
+        raise DataError(f"the table has no input column. Next: see data.drop, data.target and data.group.{left}")
+    _check_encodable([field for field in fields if field.role == "input"])
     return fields
 
 

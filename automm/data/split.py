@@ -108,8 +108,9 @@ def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[
     """
     shared = sorted(map(str, set(first) & set(second)))
     if shared:
+        some = ", ".join(f"{value:.80}" for value in shared[:3])  # bytes of an image are longer
         raise DataError(
-            f"the {names[0]} and {names[1]} sets share {len(shared)} {what}(s), such as {', '.join(shared[:3])}: "
+            f"the {names[0]} and {names[1]} sets share {len(shared)} {what}(s), such as {some}: "
             "what is measured would be memory, not learning. Next: remove them from one of the two."
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -14,10 +15,17 @@ from automm.data.json_records import read_jsonl
 from automm.errors import DataError
 
 Cells = dict[str, list[Any]]  # by column; a missing cell is None
+OfBytes = Callable[[bytes], Any]
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that such a file begins with
+_ROWS = 512  # of a Parquet file that are held as bytes at a time
 
 
-def read_cells(path: Path) -> Cells:
+def read_cells(path: Path, of_bytes: OfBytes = bytes) -> Cells:
     """Every column of a .csv, .tsv, .parquet or .jsonl file; an empty cell of a CSV is missing.
+
+    Dates and times become ISO 8601 texts, as a row that is to be predicted has them; a time with a zone is taken to
+    UTC. What bytes in a Parquet file become, `of_bytes` says, a few rows at a time: they may be all of the images.
 
     Raises:
         DataError: it is none of these, or cannot be read; the message names file and row where that is known.
@@ -28,7 +36,7 @@ def read_cells(path: Path) -> Cells:
             f"{path} is no table that automm reads: {', '.join(_READERS)}. Next: convert it to one of these."
         )
     try:
-        cells = reader(path)
+        cells = reader(path, of_bytes)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}. Next: mend the file.") from error
     if not cells or not next(iter(cells.values())):
@@ -36,30 +44,72 @@ def read_cells(path: Path) -> Cells:
     return cells
 
 
-def _csv(delimiter: str) -> Callable[[Path], Cells]:
-    def read(path: Path) -> Cells:
+def _csv(delimiter: str) -> Callable[[Path, OfBytes], Cells]:
+    def read(path: Path, _: OfBytes) -> Cells:
+        with path.open("rb") as file:
+            if file.read(2) in _UTF16:
+                raise DataError(f"{path} is UTF-16 text, not UTF-8. Next: save it as UTF-8.")
         table = pa.csv.read_csv(
             path,
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
         )
-        return _cells(table)
+        names = _names(table.schema, path)
+        return {name: _texts(_plain(table[name]), name, path) for name in names}
 
     return read
 
 
-def _parquet(path: Path) -> Cells:
-    return _cells(pa.parquet.read_table(path))
+def _parquet(path: Path, of_bytes: OfBytes) -> Cells:
+    with pa.parquet.ParquetFile(path) as file:
+        cells: Cells = {name: [] for name in _names(file.schema_arrow, path)}
+        for batch in file.iter_batches(_ROWS):
+            for name in cells:
+                found = _plain(batch[name])
+                cells[name] += [of_bytes(c) if isinstance(c, bytes) else c for c in found]
+    return cells
 
 
-def _cells(table: pa.Table) -> Cells:
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+def _names(schema: pa.Schema, path: Path) -> list[str]:
+    try:
+        names: list[str] = schema.names
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} has column names that are not UTF-8 ({error}). Next: save it as UTF-8.") from error
+    twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise DataError(f"columns stand in the table twice: {', '.join(sorted(twice))}. Next: rename one of each.")
-    return {name: table[name].to_pylist() for name in table.column_names}
+        found = ", ".join(sorted(twice))
+        raise DataError(f"{path}: columns stand in the table twice: {found}. Next: rename one of each.")
+    return names
 
 
-def _jsonl(path: Path) -> Cells:
+def _plain(column: Any) -> list[Any]:
+    """The values of an Arrow column; dates and times as text, decimals as floats."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        column = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # what Arrow counts in is UTC
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):
+        column = pa.compute.replace_substring_regex(column.cast(pa.string()), r"\.0+$", "")
+    if pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _texts(cells: list[Any], name: str, path: Path) -> list[Any]:
+    """The cells of a CSV, none of which is left as bytes: Arrow reads a text that is not UTF-8 as such."""
+    for row, cell in enumerate(cells, 1):
+        try:
+            if isinstance(cell, bytes):
+                cell.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}, row {row}, column {name!r}: {cell[:60]!r} is not UTF-8 (byte {cell[error.start]:#04x}). "
+                "Next: save the file as UTF-8; Latin-1 or Windows-1252 is what such bytes often are."
+            ) from error
+    return cells
+
+
+def _jsonl(path: Path, _: OfBytes) -> Cells:
     rows: list[dict[str, Any]] = []
     for number, row in read_jsonl(path):
         if not isinstance(row, dict):
@@ -69,7 +119,7 @@ def _jsonl(path: Path) -> Cells:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-_READERS: dict[str, Callable[[Path], Cells]] = {
+_READERS: dict[str, Callable[[Path, OfBytes], Cells]] = {
     ".csv": _csv(","),
     ".tsv": _csv("\t"),
     ".parquet": _parquet,

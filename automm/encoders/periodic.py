@@ -1,6 +1,6 @@
-"""A number as a vector.
+"""A number, or a date, as a vector.
 
-Shape legend: U distinct numbers, K frequencies, D width.
+Shape legend: U distinct numbers, C channels of one, K frequencies, D width.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
-from automm.runtime.numbers import NumericPreprocess
 from automm.runtime.preprocess import Preprocess
+from automm.runtime.quantities import fit_quantity
 from automm.space import Float, OneOf, Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
@@ -23,12 +23,12 @@ class Periodic(Encoder):
     """A linear layer over the number, and a hidden layer over sines and cosines of it with learned frequencies.
 
     The PLR embedding of Gorishniy et al. 2022 (arXiv:2203.05556), which lets a network bend where a number matters,
-    beside a linear path for where it does not. Both read the standardised number and its normal score: see
-    NumericPreprocess.
+    beside a linear path for where it does not. Both read the standardised number and its normal score, and of a date
+    its place in the year, the week and the day as well: see NumericPreprocess and DatePreprocess.
 
     Options:
         width: D.
-        frequencies: K, of each of the two.
+        frequencies: K, of each channel.
         sigma: deviation of the frequencies at the start: the larger, the finer what is told apart from the first.
     """
 
@@ -43,20 +43,21 @@ class Periodic(Encoder):
     @classmethod
     def fit_preprocess(cls, field: FieldSpec, values: Sequence[Any], **options: Any) -> Preprocess:
         """Median, scale and quantiles of `values`."""
-        return NumericPreprocess.fit(values)
+        return fit_quantity(values)
 
     def __init__(
         self, field: FieldSpec, preprocess: Preprocess, *, width: int = 16, frequencies: int = 16, sigma: float = 0.1
     ) -> None:
         super().__init__()
-        self.frequencies_2K = nn.Parameter(torch.randn(2, frequencies) * sigma)
-        self.linear = nn.Linear(2, width)
-        self.bends = nn.Sequential(nn.Linear(4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
+        channels = int(preprocess.signature["values"].shape[0])
+        self.frequencies_CK = nn.Parameter(torch.randn(channels, frequencies) * sigma)
+        self.linear = nn.Linear(channels, width)
+        self.bends = nn.Sequential(nn.Linear(2 * channels * frequencies, width), nn.GELU(), nn.Linear(width, width))
         self.spec = FeatureSpec(field.name, "numeric", width, 1, has_tokens=False)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
-        """`values` float32 [U, 2] -> Features of U numbers."""
-        x_U2 = inputs["values"].to(self.linear.weight.dtype)
-        angles_U2K = 2 * math.pi * x_U2[..., None] * self.frequencies_2K
-        waves_UF = torch.cat([angles_U2K.sin(), angles_U2K.cos()], dim=-1).flatten(1)
-        return Features.of_vector(self.linear(x_U2) + self.bends(waves_UF))
+        """`values` float32 [U, C] -> Features of U numbers."""
+        x_UC = inputs["values"].to(self.linear.weight.dtype)
+        angles_UCK = 2 * math.pi * x_UC[..., None] * self.frequencies_CK
+        waves_UF = torch.cat([angles_UCK.sin(), angles_UCK.cos()], dim=-1).flatten(1)
+        return Features.of_vector(self.linear(x_UC) + self.bends(waves_UF))

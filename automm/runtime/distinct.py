@@ -10,7 +10,9 @@ import numpy as np
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, or a NaN number."""
+    """Whether a cell holds nothing: None, a NaN number, or a text without a visible character."""
+    if isinstance(value, str):
+        return not value or value.isspace()
     return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
 
 

@@ -1,4 +1,4 @@
-"""Images: a path, bytes, a PIL image or a uint8 array -> uint8 CHW of one size. Normalising is the encoder's business.
+"""Images: a path, bytes, base64, a PIL image or a uint8 array -> uint8 CHW of one size; the encoder normalises.
 
 Shape legend: C channels (3, RGB), H rows, W columns.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from automm.errors import ConfigError, DataError
+from automm.runtime.embedded import embedded
 from automm.runtime.preprocess import Preprocess
 from automm.types import TensorSpec
 
@@ -110,7 +111,8 @@ class ImagePreprocess(Preprocess):
 def decode(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """One raw value -> an upright RGB image.
 
-    `value` is a path, encoded bytes, a PIL image, or a uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+    `value` is a path, encoded bytes (also as base64, in a data URI or alone), a PIL image, or a uint8 array [H, W],
+    [H, W, 1], [H, W, 3] or [H, W, 4].
 
     Raises:
         DataError: it cannot be read, or has more than `max_pixels` pixels.
@@ -147,6 +149,8 @@ def _opened(value: Any) -> Image.Image:
             return Image.fromarray(_checked_array(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return Image.open(io.BytesIO(value))
+        if isinstance(value, str) and (held := embedded(value)) is not None:
+            return Image.open(io.BytesIO(held))
         if isinstance(value, (str, Path)):
             return Image.open(value)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -204,6 +208,8 @@ def _centre_box(found: tuple[int, int], wanted: tuple[int, int], crop: float) ->
 
 def name_of(value: Any) -> str:
     """What messages call a raw image."""
+    if isinstance(value, str) and (held := embedded(value)) is not None:
+        return name_of(held)
     if isinstance(value, (str, Path)):
         return f"image file {str(value)!r}"
     if isinstance(value, (bytes, bytearray, memoryview)):

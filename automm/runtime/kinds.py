@@ -7,6 +7,7 @@ from typing import Any
 
 from automm.errors import BundleError, near_miss
 from automm.runtime.categories import CategoryPreprocess
+from automm.runtime.dates import DatePreprocess
 from automm.runtime.images import ImagePreprocess
 from automm.runtime.ngrams import NgramPreprocess
 from automm.runtime.numbers import NumericPreprocess
@@ -14,7 +15,15 @@ from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
 
 KINDS: dict[str, type[Preprocess]] = {
-    cls.kind: cls for cls in (ImagePreprocess, TextPreprocess, NumericPreprocess, CategoryPreprocess, NgramPreprocess)
+    cls.kind: cls
+    for cls in (
+        ImagePreprocess,
+        TextPreprocess,
+        NumericPreprocess,
+        DatePreprocess,
+        CategoryPreprocess,
+        NgramPreprocess,
+    )
 }
 
 

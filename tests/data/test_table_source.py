@@ -171,7 +171,7 @@ def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
         (["A12", "A13"], "text"),
         (["0123", "0456"], "text"),
         (["0", "0.5"], "numeric"),
-        (["2020-01-02", "2020-01-03"], "text"),
+        (["2020-01-02", "2020-01-03"], "numeric"),
         ([1, 2.5, None], "numeric"),
         ([True, False], "categorical"),
     ],

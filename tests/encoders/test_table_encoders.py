@@ -15,10 +15,10 @@ def test_periodic_is_sines_and_cosines_of_both_channels_beside_a_linear_layer():
     encoder = Periodic(field, preprocess, width=8, frequencies=3, sigma=1.0)
     x = torch.from_numpy(preprocess([2.0, 20.0])["values"])
     waves = []
-    frequencies_2K = encoder.frequencies_2K.detach()
+    frequencies_CK = encoder.frequencies_CK.detach()
     for row in x:
         for channel in range(2):
-            angles = 2 * np.pi * frequencies_2K[channel] * row[channel]
+            angles = 2 * np.pi * frequencies_CK[channel] * row[channel]
             waves += [*angles.sin(), *angles.cos()]
     waves = torch.tensor(waves).view(2, 12)
     expected = encoder.linear(x) + encoder.bends(waves)

@@ -1,4 +1,4 @@
-"""Tables of numbers and categories, from the file to the bundle's answers."""
+"""Tables of numbers, dates and categories, from the file to the bundle's answers."""
 
 import json
 
@@ -13,7 +13,7 @@ KINDS = ("brick", "wood", "clay")
 
 
 def houses(folder, n=300):
-    """A price that depends on all three columns; some cells are empty."""
+    """A price that depends on all columns but the date; some cells are empty."""
     random = np.random.default_rng(0)
     area, kind = random.uniform(20, 200, n), random.integers(0, 3, n)
     year = random.integers(1900, 2020, n)
@@ -23,7 +23,7 @@ def houses(folder, n=300):
         for i in range(n)
     ]
     path = folder / "houses.csv"
-    path.write_text("\n".join(["area,walls,built,price", *lines]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["area,walls,built,sold,price", *lines]) + "\n", encoding="utf-8")
     return path
 
 
@@ -53,12 +53,14 @@ def test_a_regression_on_numbers_and_categories(fusion, tmp_path):
     predictor = Predictor.open(done.run_dir / "bundle")
     dear, cheap, unknown = predictor.predict(
         [
-            {"area": "190 m²", "walls": "clay", "built": 2000},
+            {"area": "190 m²", "walls": "clay", "built": 2000, "sold": "31 March 2019"},
             {"area": 30, "walls": "brick", "built": 1950},
             {"walls": "straw"},  # nothing known but a category never seen
         ]
     )
     assert dear["answer"] > cheap["answer"]
+    kinds = {field["name"]: field["preprocess"]["kind"] for field in predictor.bundle.manifest["fields"]}
+    assert kinds == {"area": "numeric", "walls": "categorical", "built": "numeric", "sold": "date"}
     assert np.isfinite(unknown["answer"])
     assert (done.run_dir / "report.html").is_file()
     json.dumps(done.values, allow_nan=False)

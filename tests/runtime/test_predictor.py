@@ -42,9 +42,9 @@ def test_every_form_of_an_image_gives_the_same(predictor, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "row", [{"question": "red"}, {"image": None, "question": "red"}, {"image": float("nan"), "question": "red"}]
+    "row", [{"question": "red"}, *({"image": nothing, "question": "red"} for nothing in (None, float("nan"), "", " "))]
 )
-def test_a_missing_modality_is_left_out_none_or_nan(predictor, row):
+def test_a_missing_modality_is_left_out_none_nan_or_blank(predictor, row):
     scores = predictor.scores([row])
     dark = predictor.scores([{"image": DARK, "question": "red"}])
     assert scores[0, 2] > dark[0, 2]  # the graph knows that it is missing, not black

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from automm.data.image_files import broken_images, check_mode
+from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
 from automm.data.json_records import need_path
 from automm.data.problems import Problems, check_on_error
-from automm.data.schema import infer, infer_inputs
+from automm.data.schema import infer, infer_columns
 from automm.data.source import Source
 from automm.data.split import check_disjoint, linked, same_inputs, split_rows, take
 from automm.data.table_files import Cells, read_cells
 from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
-from automm.runtime.numbers import Unit, number, unit
+from automm.runtime.quantities import Reader, reader
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
-
-_URL = re.compile(r"(?:^|/)(?:https?|ftp|s3|gs):/")
 
 
 class TableSource(Source):
     """Rows of a .csv, .tsv, .parquet or .jsonl file.
 
-    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), numbers
-    are numbers, also as text with one unit or thousands separators, other strings are text, or a category where few of
-    them are repeated often. A missing cell is a missing modality; a row without a target cannot be used, nor one whose
-    image cannot be read or whose number is none.
+    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), as are
+    bytes and base64; numbers are numbers, also as text with one unit or thousands separators, and so are dates; other
+    strings are text, or a category where few of them are repeated often. Codes, UUIDs and running numbers, another in
+    every row, are no input. A missing or blank cell is a missing modality; a row without a target cannot be used, nor
+    one whose image cannot be read or whose number or date is none.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
     group, an image or all of their inputs stay on one side. Where files are given, sharing a group or an image with
@@ -93,11 +91,15 @@ class TableSource(Source):
         paths = {s: need_path(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
         cells = {split: read_cells(path) for split, path in paths.items()}
         schema = self._schema(cells["train"], paths["train"])
-        units = {field.name: unit(cells["train"][field.name]) for field in schema.inputs if field.modality == "numeric"}
+        readers = {
+            field.name: reader([cell for cell in cells["train"][field.name] if not is_missing(cell)])
+            for field in schema.inputs
+            if field.modality == "numeric"
+        }
         tables: dict[str, Table] = {}
         groups: dict[str, list[Any] | None] = {}
         for split, path in paths.items():
-            tables[split], groups[split] = self._table(cells[split], path, schema, units, split == "test")
+            tables[split], groups[split] = self._table(cells[split], path, schema, readers, split == "test")
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, groups)
         if "valid" not in tables:
@@ -113,15 +115,19 @@ class TableSource(Source):
         for key, name in named:
             if name not in cells:
                 raise DataError(f"{key}={name}: {path} has no such column. {near_miss(name, cells)}")
-        inputs = infer_inputs({n: c for n, c in cells.items() if n not in {name for _, name in named}}, self.columns)
-        for field in inputs:
-            log.info("column %r is read as %s: %s", field.name, field.modality, field.reason or "as data.columns says")
-        return Schema((*inputs, infer(self.target, cells[self.target], "target")))
+        fields = infer_columns({n: c for n, c in cells.items() if n not in {name for _, name in named}}, self.columns)
+        for field in fields:
+            reason = field.reason or "as data.columns says"
+            if field.role == "input":
+                log.info("column %r is read as %s: %s", field.name, field.modality, reason)
+            else:
+                log.info("column %r is left out: %s; data.columns.%s=... would read it", field.name, reason, field.name)
+        return Schema((*fields, infer(self.target, cells[self.target], "target")))
 
     def _table(
-        self, cells: Cells, path: Path, schema: Schema, units: Mapping[str, Unit], is_test: bool
+        self, cells: Cells, path: Path, schema: Schema, readers: Mapping[str, Reader], is_test: bool
     ) -> tuple[Table, list[Any] | None]:
-        """The usable rows of one file, and the group of each; numbers are in the `units` of the training table."""
+        """The usable rows of one file, and the group of each; `readers` know numbers as the training table has them."""
         wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
         labelled = self.target in cells
         for name in wanted if is_test and not labelled else [*wanted, self.target]:
@@ -131,10 +137,10 @@ class TableSource(Source):
         columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
         targets = cells[self.target] if labelled else [None] * rows
         problems = Problems(str(path), self.on_error)
-        broken = self._broken(schema, columns, units, path.parent)
+        broken = self._broken(schema, columns, readers, path.parent)
         usable = []
         for row in range(rows):
-            problem = "it has no target" if labelled and targets[row] is None else ""
+            problem = "it has no target" if labelled and _is_none(targets[row]) else ""
             problem = problem or next((bad[c] for name, bad in broken.items() if (c := columns[name][row]) in bad), "")
             if problem:
                 problems.add(f"{path}, row {row + 1}: {problem}.")
@@ -147,24 +153,17 @@ class TableSource(Source):
         return (whole if len(usable) == rows else take(whole, np.array(usable))), groups
 
     def _broken(
-        self, schema: Schema, columns: Mapping[str, list[Any]], units: Mapping[str, Unit], folder: Path
+        self, schema: Schema, columns: Mapping[str, list[Any]], readers: Mapping[str, Reader], folder: Path
     ) -> dict[str, dict[Any, str]]:
         """By column: what is wrong with each image that may not or cannot be read, and each number that is none."""
-        of = {m: [f.name for f in schema.inputs if f.modality == m] for m in ("image", "numeric")}
-        files = {cell for name in of["image"] for cell in columns[name] if cell is not None}
-        images: dict[Any, str] = {cell: why for cell in files if (why := self._forbidden(cell, folder))}
-        readable = sorted(Path(cell) for cell in files - images.keys())
-        images |= {str(p): why for p, why in broken_images(readable, self.check_images).items()}
-        numbers = {name: _no_numbers(name, columns[name], units[name]) for name in of["numeric"]}
-        return dict.fromkeys(of["image"], images) | numbers
-
-    def _forbidden(self, cell: str, folder: Path) -> str:
-        """Why an image file is not even opened, in a phrase; empty when it may be."""
-        if _URL.search(cell):
-            return f"{cell.removeprefix(f'{folder}/')} is a URL, and nothing is downloaded"
-        if self.outside or Path(os.path.normpath(cell)).is_relative_to(os.path.normpath(folder)):
-            return ""
-        return f"{cell} leaves the folder of the table, which data.outside=true would allow"
+        shown = [f.name for f in schema.inputs if f.modality == "image"]
+        images = {cell for name in shown for cell in columns[name] if cell is not None}
+        broken: dict[Any, str] = {
+            cell: why for cell in images if (why := forbidden(cell, folder, outside=self.outside))
+        }
+        readable = sorted(images - broken.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
+        broken |= broken_images(readable, self.check_images)
+        return dict.fromkeys(shown, broken) | {n: _no_numbers(n, columns[n], read) for n, read in readers.items()}
 
     def _draw(
         self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]
@@ -181,14 +180,20 @@ class TableSource(Source):
             groups[split] = None if group is None else [group[row] for row in rows]
 
 
+def _is_none(target: Any) -> bool:
+    """Whether a target is missing; a blank text is not, for it may list no labels."""
+    return target is None or (isinstance(target, float) and isnan(target))
+
+
 def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
-    """Cells as raw values: an image's path is made absolute, a number stays as it stands, others become strings.
+    """Cells as raw values: an image's path is made absolute, or base64 bytes; a number stays as it stands, others
+    become strings.
 
     Raises:
         DataError: a category is no plain value.
     """
     to_raw: dict[str, Callable[[Any], Any]] = {
-        "image": lambda cell: str(path.parent / str(cell)),
+        "image": lambda cell: raw_image(cell, path.parent),
         "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }
@@ -199,12 +204,12 @@ def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
         raise DataError(f"{path}, column {field.name!r}: {error}") from error
 
 
-def _no_numbers(name: str, cells: Sequence[Any], affix: Unit) -> dict[Any, str]:
-    """What is wrong with each cell of a numeric column that is no number in the column's unit."""
+def _no_numbers(name: str, cells: Sequence[Any], read: Reader) -> dict[Any, str]:
+    """What is wrong with each cell of a numeric column that is no number in the column's unit, or no date."""
     problems: dict[Any, str] = {}
     for cell in set(cells) - {None}:
         try:
-            number(cell, affix)
+            read(cell)
         except DataError as error:
             problems[cell] = f"column {name!r}: {str(error).partition(' Next: ')[0].rstrip('.')}"
     return problems

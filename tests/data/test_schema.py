@@ -1,0 +1,109 @@
+"""What columns are taken for, and why."""
+
+import base64
+import io
+import uuid
+
+import pytest
+from PIL import Image
+
+from automm.data.schema import infer, infer_columns
+from automm.errors import DataError
+
+N = 24
+
+
+def png(colour="red"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3), colour).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "why"),
+    [
+        ("x", list(range(100, 100 + N)), "whole numbers that run from 100 to 123"),
+        ("x", list(range(N, 0, -1)), "whole numbers that run"),
+        ("PassengerId", [7 * i * i for i in range(N)], "a column that is called 'PassengerId'"),
+        ("customer_id", [7 * i * i for i in range(N)], "a column that is called"),
+        ("Unnamed: 0", [7 * i * i for i in range(N)], "a column that is called"),
+        ("x", [str(uuid.UUID(int=i)) for i in range(N)], "24 UUIDs, another in every row"),
+        ("x", [f"A{i}-B" for i in range(N)], "24 codes, another in every row, such as 'A0-B'"),
+        ("x", [f"{i:04d}" for i in range(N)], "24 codes"),
+        ("x", [f"user{i}@example.org" for i in range(N)], "24 codes"),
+    ],
+)
+def test_what_names_its_rows_is_no_input(name, cells, why):
+    field = infer(name, cells)
+    assert field.role == "id"
+    assert why in field.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "modality"),
+    [
+        ("x", [7 * i * i for i in range(N)], "numeric"),
+        ("x", [i / 2 for i in range(N)], "numeric"),
+        ("paid", [7 * i * i for i in range(N)], "numeric"),
+        ("x", [*range(N - 1), 0], "numeric"),
+        ("x", list(range(10)), "numeric"),
+        ("x", [*range(N), None], "numeric"),
+        ("x", [f"{i} cm" for i in range(N)], "numeric"),
+        ("x", [f"{i}cm" for i in range(N)], "numeric"),
+        ("x", [f"2020-01-{i + 1:02d}" for i in range(N)], "numeric"),
+        ("x", [f"the {i}th sentence of some" for i in range(N)], "text"),
+        ("x", [chr(97 + i) * 3 for i in range(N)], "text"),
+        ("x", [f"A{i % 5}" for i in range(40)], "categorical"),
+        ("x", [f"img/{i}.png" for i in range(N)], "image"),
+        ("x", [*map(str, range(N)), "12b"], "text"),
+    ],
+)
+def test_measurements_and_sentences_are_inputs(name, cells, modality):
+    field = infer(name, cells)
+    assert (field.role, field.modality) == ("input", modality)
+
+
+@pytest.mark.parametrize(
+    ("cells", "how"),
+    [
+        (["2020-01-02", "2021-03-04T10:00:00Z", None], "2 dates, such as '2020-01-02'"),
+        (["31/12/2020", "1/2/2020"], "the day before the month"),
+        (["12/31/2020", "1/2/2020"], "the month before the day"),
+        (["1/2/2020", "3/4/2021"], "the month before the day, though no value settles that: 2020-01-31 would"),
+        (["Jan 2, 2020", "3 March 2021"], "such as 'Jan 2, 2020'"),
+    ],
+)
+def test_dates_are_numbers(cells, how):
+    field = infer("when", cells)
+    assert field.modality == "numeric"
+    assert how in field.reason
+    assert ("month" in field.reason) == ("month" in how)
+
+
+def test_a_column_that_is_nearly_numbers_or_dates_says_what_keeps_it_from_that():
+    numbers = infer("size", [*[f"{i % 7}" for i in range(30)], "unknown"])
+    assert numbers.modality == "text"
+    assert "nearly all are numbers, but not 'unknown': data.columns.size=numeric" in numbers.reason
+    dates = infer("when", [*[f"2020-01-{i + 1:02d}" for i in range(30)], "soon"])
+    assert "nearly all are dates, but not 'soon'" in dates.reason
+    assert "not in one unit" in infer("size", ["1 kg", "3 g"]).reason
+
+
+def test_bytes_and_base64_are_images():
+    assert infer("x", [png()[:9], png("blue"), None]).reason == "every value is bytes, such as an image of 4 x 3"
+    field = infer("x", ["data:image/png;base64," + base64.b64encode(png()).decode(), " "])
+    assert field.modality == "image"
+    assert "written as base64" in field.reason
+    with pytest.raises(DataError, match="'x' holds bytes, which is no modality"):
+        infer("x", [b"no image"])
+
+
+def test_what_is_given_is_an_input_whatever_it_looks_like():
+    columns = {"code": [f"A{i}" for i in range(N)], "when": [f"2020-01-{i + 1:02d}" for i in range(N)]}
+    fields = infer_columns(columns, {"code": "categorical", "when": "text"})
+    assert [(f.modality, f.role) for f in fields] == [("categorical", "input"), ("text", "input")]
+
+
+def test_a_table_of_identifiers_alone_has_no_input():
+    with pytest.raises(DataError, match=r"no input column.*code only name their rows; data\.columns\.code=text"):
+        infer_columns({"code": [f"A{i}" for i in range(N)]}, {})
