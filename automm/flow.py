@@ -34,6 +34,7 @@ from automm.search.study import Event, Study
 from automm.settings import ComponentSettings, Settings
 from automm.space import Space
 from automm.tasks.task import Task
+from automm.tasks.unseen import report_unseen
 from automm.training.device import device_name
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
@@ -114,6 +115,7 @@ class Run:
         """The task, its labels learnt from the training table."""
         task: Task = registry.get("task", self.settings.task.name).factory(**self.settings.task.options)
         task.fit(self.splits.train)
+        report_unseen(task, self.splits)
         return task
 
     @cached_property

@@ -5,6 +5,8 @@ Shape legend: B rows, C classes, D width.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +16,10 @@ from torch.nn import functional as F
 from automm.tasks import scoring
 from automm.tasks.task import Task
 from automm.types import Goal, Table
+
+log = logging.getLogger(__name__)
+
+_MANY = 1000  # classes
 
 
 class Classification(Task):
@@ -26,12 +32,28 @@ class Classification(Task):
     goal = Goal("accuracy", "maximize")
 
     def fit(self, train: Table) -> None:
-        """Learn the classes.
+        """Learn the classes; where most stand in one row alone, or are very many, a warning says so.
 
         Raises:
             DataError: a row has no target, or all have the same.
         """
-        self.labels = scoring.label_set(self._names(train))
+        counts = Counter(self._names(train))
+        self.labels = scoring.label_set(list(counts))
+        alone = sum(count == 1 for count in counts.values())
+        if len(counts) > _MANY or 2 * alone > len(counts):
+            log.warning(
+                "the target has %d classes in %d training rows, %d of them in one row alone: what stands once can be "
+                "learnt and not validated. Next: see whether it is a number (+task=regression), or too fine.",
+                len(counts),
+                len(train),
+                alone,
+            )
+
+    def unseen(self, table: Table) -> list[str]:
+        """The classes of rows whose class no training row has; a row without a target has none."""
+        known = set(self.labels)
+        names = [scoring.as_label(value) for value in table.targets if not scoring.is_missing(value)]
+        return [name for name in names if name not in known]
 
     def targets(self, table: Table) -> dict[str, np.ndarray]:
         """`label`, int64 [rows]."""

@@ -46,11 +46,16 @@ class MultiLabel(Task):
         """Learn the labels.
 
         Raises:
-            DataError: a row has no target (an empty list is one), or there is no label at all.
+            DataError: a row has no target (an empty list is one), there is no label at all, or all rows have the same.
         """
-        found = {label for names in self._names(train) for label in names}
+        rows = self._names(train)
+        found = {label for names in rows for label in names}
         if not found:
             raise DataError("no training row has a label. Next: name another target column.")
+        if all(set(names) == found for names in rows):
+            raise DataError(
+                f"the training targets do not differ: all are {', '.join(sorted(found))}. Next: name another target."
+            )
         self.labels = scoring.in_reading_order(found)
 
     def targets(self, table: Table) -> dict[str, np.ndarray]:

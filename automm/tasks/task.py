@@ -50,6 +50,10 @@ class Task:
         """The arrays `loss` needs, each with a leading row axis; a target unseen in training scores as wrong."""
         raise NotImplementedError
 
+    def unseen(self, table: Table) -> list[str]:
+        """The classes of rows whose class no training row has, one entry a row; empty where targets are no classes."""
+        return []
+
     def perfect(self, table: Table) -> np.ndarray:
         """The scores [rows, C] float32 a perfect model gives. All zero: an unseen target."""
         raise NotImplementedError(f"{type(self).__name__} states no perfect scores; closed forms need them")

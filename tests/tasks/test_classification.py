@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,8 @@ from rows import table
 
 from automm.errors import DataError
 from automm.tasks.classification import Classification
-from automm.types import Goal
+from automm.tasks.unseen import report_unseen
+from automm.types import Goal, Splits
 
 
 def fitted(targets):
@@ -85,3 +88,37 @@ def test_a_number_is_answered_by_its_name():
     task = fitted([1.0, 2.0])
     assert task.right("2", 2.0)
     assert not task.right("1", 2.0)
+
+
+def test_classes_that_training_never_saw_are_counted_and_named_before_the_search(caplog):
+    splits = Splits(table(["a", "b", "a"]), table(["a", "zebra"]), table(["yak", "zebra", "b", "yak", None]))
+    task = fitted(splits.train.targets)
+    with caplog.at_level(logging.WARNING):
+        report_unseen(task, splits)
+    valid, test = caplog.messages
+    assert valid.startswith("1 of 2 validation rows count as wrong whatever is answered")
+    assert "3 of 5 test rows" in test
+    assert "(yak 2x, zebra 1x)" in test
+    caplog.clear()
+    report_unseen(task, Splits(splits.train, splits.train))
+    assert not caplog.messages
+
+
+def test_ten_thousand_classes_are_learnt_like_few_and_said(caplog):
+    many = [f"class {i % 10_000}" for i in range(20_000)]
+    with caplog.at_level(logging.WARNING):
+        task = fitted(many)
+    assert "10000 classes in 20000 training rows, 0 of them in one row alone" in caplog.text
+    assert len(task.labels) == 10_000
+    assert task.head(4, hidden=0, dropout=0.0)(torch.zeros(2, 4)).shape == (2, 10_000)
+    rows = table(many[:20])
+    assert task.metrics(task.perfect(rows), rows)["accuracy"] == 1
+
+
+def test_classes_of_one_row_each_are_said(caplog):
+    with caplog.at_level(logging.WARNING):
+        fitted(["a", "b", "c", "d", "d"])
+        assert "4 classes in 5 training rows, 3 of them in one row alone" in caplog.text
+        caplog.clear()
+        fitted(["a", "b", "b", "d", "d"])
+    assert not caplog.text

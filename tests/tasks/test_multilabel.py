@@ -68,3 +68,9 @@ def test_targets_that_cannot_be_learnt():
         fitted([[], ""])
     with pytest.raises(DataError, match="has no target"):
         fitted([["a"], None])
+
+
+def test_targets_that_do_not_differ_are_refused():
+    with pytest.raises(DataError, match="do not differ: all are a, b"):
+        fitted([["a", "b"], ["b", "a"]])
+    assert fitted([["a", "b"], ["a"]]).labels == ("a", "b")
