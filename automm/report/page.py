@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from plotly.offline import get_plotlyjs
 
@@ -13,6 +10,7 @@ from automm.report import sections
 from automm.report.data import ReportData
 from automm.report.markup import Markup, join
 from automm.report.metrics import words
+from automm.report.sheet import part, sheet, write_sheet
 
 NAME = "report.html"
 
@@ -24,21 +22,18 @@ def write_report(run_dir: Path, data: ReportData) -> Path:
         DataError: an image of a sample cannot be read.
     """
     path = run_dir / NAME
-    partial = path.with_name(f".{NAME}.partial")
-    partial.write_text(render(data), encoding="utf-8")
-    partial.replace(path)
+    write_sheet(path, render(data))
     return path
 
 
 def render(data: ReportData) -> str:
     """The page's HTML."""
-    here = files("automm.report")
-    template = Template((here / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=html.escape(f"automm: {words(str(data.result.get('task')))}, seed {data.result.get('seed')}"),
-        style=(here / "page.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
-        body=_body(data),
+    settings = '<script>window.PlotlyConfig = {MathJaxConfig: "local"};</script>'
+    return sheet(
+        f"automm: {words(str(data.result.get('task')))}, seed {data.result.get('seed')}",
+        _body(data),
+        head=f"{settings}\n<script>{get_plotlyjs()}</script>",
+        tail=part("repaint.html"),
     )
 
 
