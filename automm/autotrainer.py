@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 from automm import registry
 from automm.config import compose, to_settings
+from automm.data.targets import suited_task
 from automm.errors import ConfigError, DataError, near_miss
 from automm.flow import Result, Run
 from automm.settings import ComponentSettings, Settings
@@ -23,7 +23,6 @@ log = logging.getLogger("automm")
 
 _TABLES = (".csv", ".parquet", ".jsonl", ".json")
 _EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa"}
-_CLASSES = 20  # a target of more different whole numbers than that is a quantity
 
 
 class AutoTrainer:
@@ -255,16 +254,7 @@ def _target_of(names: Sequence[str]) -> str:
 
 def _task_of(target: str, cells: Sequence[Any]) -> str:
     """The task that suits a table's target."""
-    known = [cell for cell in cells if cell is not None]
-    kinds = {type(cell) for cell in known}
-    if kinds == {list}:
-        task, why = "multilabel", "lists of labels"
-    elif kinds and kinds <= {int, float} and any(isfinite(cell) and cell % 1 for cell in known):
-        task, why = "regression", "numbers with fractions"
-    elif kinds and kinds <= {int, float} and len(set(known)) > _CLASSES:
-        task, why = "regression", f"{len(set(known))} different numbers"
-    else:
-        task, why = "classification", f"{len(set(map(str, known)))} different values"
+    task, why = suited_task(cells)
     log.info("task: %s, because %s holds %s; say task= if it is another", task, target, why)
     return task
 

@@ -16,7 +16,7 @@ from automm.errors import ConfigError, DataError, near_miss
 from automm.registry import REQUIRED, Component
 from automm.space import OneOf, Param, describe
 
-NAMES = ("plugins", "study", "predict", "cache")
+NAMES = ("plugins", "study", "predict", "cache", "data")
 
 _HELP = """\
 automm {version}: searches encoders, fusion and hyperparameters jointly, and hands over a verified ONNX bundle.
@@ -32,6 +32,7 @@ A run        automm +task=NAME [GROUP=PRESET | KEY=VALUE]...
 Commands     automm plugins [KIND [NAME]] [--json]          what is installed, and its options
              automm study RUN_DIR [--json]                  the trials of a run
              automm predict BUNDLE ROWS.jsonl [--out FILE]  answers from a bundle; needs no torch
+             automm data describe FILE [--target COLUMN]    what a table holds, its balance, likely leaks; also as HTML
              automm cache info|clear [--cache-dir DIR]      features of frozen encoders, shared by all runs
 
 Looking in   automm --cfg job +task=vqa                     every key; automm/conf says what each means
@@ -100,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--out", type=Path, help="write the answers there instead of printing them")
     predict.set_defaults(command=_predict)
+    data = commands.add_parser("data", help="look at a data set before anything trains").add_subparsers(required=True)
+    about = data.add_parser("describe", help="what columns are read as and why, the target's balance, likely leaks")
+    about.add_argument("train", type=Path, metavar="FILE", help="a .csv, .tsv, .parquet or .jsonl file")
+    about.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    about.add_argument("--group", metavar="COLUMN", help="a column whose rows belong together")
+    about.add_argument("--valid", type=Path, metavar="FILE", help="a table of its own for validation")
+    about.add_argument("--test", type=Path, metavar="FILE", help="a table of its own for the test")
+    about.add_argument("--html", type=Path, metavar="FILE", help="write the same as a page that needs no network")
+    about.add_argument("--json", action="store_true", help="print JSON")
+    about.set_defaults(command=_describe)
     cache = commands.add_parser("cache", help="show or clear the features of frozen encoders that are kept")
     cache.add_argument("action", choices=("info", "clear"))
     cache.add_argument(
@@ -198,6 +209,28 @@ def _predict(asked: argparse.Namespace) -> Iterable[str]:
     return [json.dumps(answer, ensure_ascii=False) for answer in Predictor.open(asked.bundle).predict(rows)]
 
 
+def _describe(asked: argparse.Namespace) -> Iterable[str]:
+    registry.get("data", "table")  # which says what to install where that is missing
+    from automm.data.describe import describe as described
+    from automm.data.features import FOLDER
+    from automm.data.json_records import need_path
+    from automm.report import description as words
+    from automm.report.description_page import write_description
+    from automm.sections import default_cache
+
+    given = {"train": ("FILE", asked.train), "valid": ("--valid", asked.valid), "test": ("--test", asked.test)}
+    paths = {split: need_path(path, key) for split, (key, path) in given.items() if path is not None}
+    found = described(paths, target=asked.target, group=asked.group, memo=default_cache() / FOLDER)
+    if asked.html is not None:
+        write_description(asked.html, found)
+    if asked.json:
+        return [_json(asdict(found))]
+    table = _table([words.column_row(column) for column in found.columns], words.HEAD)
+    target = words.target_lines(found.target) if found.target else []
+    parts = [[words.files(found)], table, words.notes(found), target, words.finding_lines(found)]
+    return [line for part in parts if (lines := list(part)) for line in ("", *lines)][1:]
+
+
 def _cache(asked: argparse.Namespace) -> Iterable[str]:
     from automm.data.features import FOLDER, FeatureCache
     from automm.sections import default_cache
@@ -224,7 +257,7 @@ def _cache(asked: argparse.Namespace) -> Iterable[str]:
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the rows in {path} cannot be read: {error}. Next: name a file of JSON lines.") from error
     rows = []

@@ -1,5 +1,6 @@
 """Subcommands, in this process."""
 
+import html
 import json
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_plugins_shows_one_component(capsys):
         (["predict", "nowhere", "rows.jsonl"], DataError, "rows.jsonl, line 2"),
         (["predict", "nowhere", "fine.jsonl"], BundleError, "nowhere"),
         (["predcit"], ConfigError, "Did you mean 'predict'"),
+        (["data", "describe", "nowhere.csv"], DataError, "FILE=nowhere.csv should be a file"),
+        (["data", "describe", "fine.jsonl", "--test", "no.csv"], DataError, "--test=no.csv should be a file"),
+        (["data", "describe", "fine.jsonl", "--target", "x"], DataError, "--target x: "),
     ],
 )
 def test_what_cannot_be_done_is_said(words, error, said, tmp_path, monkeypatch):
@@ -82,3 +86,35 @@ def test_cache_says_what_is_kept_and_clears_it(tmp_path, capsys):
     assert "freed" in capsys.readouterr().out
     commands.run(["cache", "info", "--json", *asked])
     assert json.loads(capsys.readouterr().out)["shelves"] == []
+
+
+@pytest.fixture
+def reviews(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOMM_CACHE", str(tmp_path / "cache"))
+    lines = [f"{i},it was number {i} of them,{(i % 7) * 3},{'good' if i % 3 else 'bad'}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["row,words,size,verdict", *lines]))
+    (tmp_path / "w.csv").write_text("\n".join(["row,words,size,verdict", lines[4], "99,quite another,5,fair"]))
+    return ["data", "describe", str(tmp_path / "t.csv"), "--target", "verdict", "--test", str(tmp_path / "w.csv")]
+
+
+def test_data_describe_prints_a_table_the_balance_and_what_to_look_at(reviews, capsys):
+    assert commands.run(reviews) == 0
+    out = capsys.readouterr().out
+    head, *_ = (line for line in out.splitlines() if line.startswith("column"))
+    assert head.split() == ["column", "read", "as", "role", "missing", "distinct", "shows", "why"]
+    for said in ("train: ", "40 rows", "whole numbers that run from 0 to 39", "target 'verdict' suits classification"):
+        assert said in out
+    assert "1. shared rows: 1 of 2 rows of test are in train too" in out
+    assert "unseen classes: 1 of 2 rows of test have a class that no row of train has (fair)" in out
+
+
+def test_data_describe_gives_the_same_as_json_and_as_a_page(reviews, tmp_path, capsys):
+    assert commands.run([*reviews, "--json", "--html", str(tmp_path / "d.html")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(c["name"], c["role"]) for c in shown["columns"]] == [
+        ("row", "id"), ("words", "input"), ("size", "input"), ("verdict", "target"),
+    ]  # fmt: skip
+    assert shown["target"]["counts"] == [["good", 26], ["bad", 14]]
+    page = html.unescape((tmp_path / "d.html").read_text(encoding="utf-8"))
+    assert all(finding["sentence"] in page for finding in shown["findings"])
+    assert [finding["kind"] for finding in shown["findings"]] == ["shared rows", "shared cells", "unseen classes"]

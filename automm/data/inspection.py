@@ -1,0 +1,128 @@
+"""The search for leaks in the tables of one data set.
+
+Shape legend: R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import numpy as np
+
+from automm.data import leaks
+from automm.data.giveaways import Judged, folds, giveaways, sample, spoken
+from automm.data.leaks import Finding
+from automm.data.likeness import Keys, cell_keys, raw_keys, row_keys
+from automm.data.split import linked
+from automm.data.table_files import Cells
+from automm.data.targets import suited_task
+from automm.runtime.categories import category
+from automm.runtime.distinct import is_missing
+from automm.runtime.quantities import Reader, read_or_nan, reader
+from automm.types import FieldSpec
+
+
+class Inspection:
+    """Compares rows within the training table and across tables, and tries what single columns tell of the target.
+
+    Args:
+        raw: the tables as read, by split and column; `train` is among them.
+        looked: the same columns in every split, images as Glimpse.
+        fields: of the columns.
+        target: where there is one.
+        group: where there is one.
+    """
+
+    def __init__(
+        self,
+        raw: Mapping[str, Cells],
+        looked: Mapping[str, Cells],
+        fields: Mapping[str, FieldSpec],
+        target: str | None,
+        group: str | None,
+    ) -> None:
+        self.raw, self.looked, self.train = raw, looked, looked["train"]
+        self.target, self.group = target, group
+        self.inputs = [field for field in fields.values() if field.role == "input"]
+        self.readers: dict[str, Reader] = {
+            field.name: cache(reader([cell for cell in self.train[field.name] if not is_missing(cell)]))
+            for field in fields.values()
+            if field.modality == "numeric" and field.role != "group"
+        }
+        self.keys: dict[str, Keys] = {
+            f.name: cell_keys({s: each[f.name] for s, each in looked.items()}, f.modality, self.readers.get(f.name))
+            for f in self.inputs
+        }
+
+    def findings(self) -> Iterator[Finding]:
+        """All that should be looked at, across tables first."""
+        if not self.inputs:
+            return
+        yield from leaks.missing_columns([f.name for f in self.inputs], self.raw)
+        rows = row_keys(list(self.keys.values()))
+        yield from leaks.shared_rows(rows)
+        if len(self.inputs) > 1:
+            yield from self._shared_cells()
+        if self.group is not None:
+            yield from leaks.shared_groups(self.group, {s: each[self.group] for s, each in self.looked.items()})
+        if not {"valid", "test"} <= set(self.raw):
+            yield from self._disguised(rows["train"])
+        if self.target in self.train:
+            yield from self._about_target(self.target, rows["train"])
+
+    def _shared_cells(self) -> Iterator[Finding]:
+        for field in self.inputs:
+            keys = self.keys[field.name]
+            if field.modality == "image":
+                yield from leaks.shared_cells(field.name, "picture(s)", keys)
+            elif field.modality == "text" and leaks.hardly_repeats(keys["train"]):
+                yield from leaks.shared_cells(field.name, "text(s)", keys)
+
+    def _disguised(self, row_R: np.ndarray) -> Iterator[Finding]:
+        """Copies a drawn split would not see: it keeps together what shares all inputs, an image's name or a group."""
+        raw = {field.name: raw_keys(self.raw["train"][field.name]) for field in self.inputs}
+        pictures = [field.name for field in self.inputs if field.modality == "image"]
+        same = [row_keys([{"train": each} for each in raw.values()])["train"], *(raw[name] for name in pictures)]
+        together_R = linked([*same, *self._groups()])
+        group = "data.group=COLUMN where a column says what belongs together"
+        for name in pictures:
+            what = f"picture(s) of {name!r} stand under several names"
+            yield from leaks.disguised(self.keys[name]["train"], together_R, what, f"give copies one name, or {group}")
+        what = "set(s) of rows are alike in all inputs but for case, spaces, punctuation or the name of a picture"
+        yield from leaks.disguised(row_R, together_R, what, f"take out copies, or {group}")
+
+    def _groups(self) -> list[np.ndarray]:
+        """The group of each row of the training table, -1 where it has none; no array where there are no groups."""
+        return [] if self.group is None else [raw_keys(self.train[self.group])]
+
+    def _about_target(self, target: str, row_R: np.ndarray) -> Iterator[Finding]:
+        cells = self.train[target]
+        task, _ = suited_task(cells)
+        if task == "classification":
+            labels = {s: [category(c) for c in t[target] if not is_missing(c)] for s, t in self.looked.items()}
+            yield from leaks.unseen_classes(labels)
+            yield from leaks.contradictions(row_R, cells)
+            rows = sample(np.array([not is_missing(cell) for cell in cells]))
+            names = [category(cells[row]) for row in rows]
+            yield from self._giveaways(rows, np.unique(names, return_inverse=True)[1].astype(np.int64))
+            for field in self.inputs:
+                if field.modality == "text":
+                    texts = [self.train[field.name][row] for row in rows]
+                    yield from spoken(field.name, ["" if is_missing(text) else str(text) for text in texts], names)
+        elif task == "regression":
+            rows = sample(np.array([not is_missing(cell) and bool(np.isfinite(cell)) for cell in cells]))
+            yield from self._giveaways(rows, np.array([cells[row] for row in rows], np.float64))
+
+    def _giveaways(self, rows: np.ndarray, target_R: np.ndarray) -> Iterator[Finding]:
+        apart_R = linked(self._groups() or [np.arange(len(self.train[str(self.target)]))])
+        plain = [field.name for field in self.inputs if field.modality != "image"]
+        yield from giveaways(
+            Judged(target_R, folds(apart_R[rows])),
+            {name: self.keys[name]["train"][rows] for name in plain},
+            {name: self._numbers(name)[rows] for name in plain if name in self.readers},
+        )
+
+    def _numbers(self, name: str) -> np.ndarray:
+        """A numeric column, float64 [R]; NaN where it is missing or no number."""
+        return np.array([read_or_nan(self.readers[name], cell) for cell in self.train[name]], np.float64)

@@ -1,0 +1,92 @@
+"""What `automm data describe` found, in words: one wording for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from automm.data.column_facts import ColumnFacts
+from automm.data.describe import Description, TargetFacts
+
+HEAD = ("column", "read as", "role", "missing", "distinct", "shows", "why")
+CLASSES = 30  # that are listed one by one
+_BAR = 40  # characters of the longest
+
+
+def files(description: Description) -> str:
+    """The files and how long they are."""
+    return "; ".join(f"{split}: {path}, {description.rows[split]:,} rows" for split, path in description.files.items())
+
+
+def column_row(column: ColumnFacts) -> dict[str, str]:
+    """A column's line, by `HEAD`."""
+    return dict(
+        zip(
+            HEAD,
+            (
+                column.name,
+                column.modality or "-",
+                column.role,
+                f"{100 * column.missing:.1f} %",
+                f"{column.distinct:,}",
+                column.shows,
+                column.reason,
+            ),
+            strict=True,
+        )
+    )
+
+
+def notes(description: Description) -> list[str]:
+    """What else there is to say of columns."""
+    return [f"{column.name}: {note}." for column in description.columns for note in column.notes]
+
+
+def target_sentence(target: TargetFacts) -> str:
+    """What is to be predicted."""
+    without = f" {target.missing:,} rows have none." if target.missing else ""
+    if target.quartiles:
+        least, low, median, high, most = (f"{value:g}" for value in target.quartiles)
+        return (
+            f"{target.name!r} suits {target.task} ({target.reason}): {least} to {most}, the median is {median}, "
+            f"half of all lie from {low} to {high}.{without}"
+        )
+    counts = [count for _, count in target.counts]
+    alone = sum(count == 1 for count in counts)
+    once = f" {alone:,} of them in one row alone." if alone else ""
+    spread = f", {counts[0]:,} rows in the largest and {counts[-1]:,} in the smallest" if counts else ""
+    return f"{target.name!r} suits {target.task} ({target.reason}): {len(counts):,} classes{spread}.{once}{without}"
+
+
+def shares(target: TargetFacts) -> Iterator[tuple[str, int, float]]:
+    """Class, rows and their share of all, of the `CLASSES` largest."""
+    total = sum(count for _, count in target.counts)
+    for label, count in target.counts[:CLASSES]:
+        yield label, count, count / total
+
+
+def left_out(target: TargetFacts) -> str:
+    """What `shares` does not list; empty where it lists all."""
+    rest = target.counts[CLASSES:]
+    return f"and {len(rest):,} smaller classes with {sum(count for _, count in rest):,} rows" if rest else ""
+
+
+def target_lines(target: TargetFacts) -> Iterator[str]:
+    """The target's sentence and, of classes, a line each with a bar."""
+    yield f"target {target_sentence(target)}"
+    listed = list(shares(target))
+    width = max((len(label) for label, *_ in listed), default=0)
+    most = max((count for _, count, _ in listed), default=1)
+    for label, count, share in listed:
+        yield f"  {label:<{width}}  {count:>9,}  {100 * share:5.1f} %  {'#' * max(1, round(_BAR * count / most))}"
+    if rest := left_out(target):
+        yield f"  {rest}"
+
+
+def finding_lines(description: Description) -> Iterator[str]:
+    """What looks like a leak, numbered."""
+    if not description.findings:
+        yield f"nothing looks like a leak{'' if description.target else '; --target COLUMN looks further'}"
+        return
+    yield "look at this before a figure is believed:"
+    for number, finding in enumerate(description.findings, 1):
+        yield f"  {number}. {finding.kind}: {finding.sentence}"

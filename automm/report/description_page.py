@@ -1,0 +1,80 @@
+"""What `automm data describe` found, as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from automm.data.describe import Description, TargetFacts
+from automm.errors import DataError
+from automm.report import description as words
+from automm.report.markup import Markup, element, join, section, table
+from automm.report.sheet import sheet, write_sheet
+
+
+def write_description(path: Path, description: Description) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    try:
+        write_sheet(path, render(description))
+    except OSError as error:
+        raise DataError(f"the page cannot be written to {path}: {error}. Next: name a file in a folder.") from error
+
+
+def render(description: Description) -> str:
+    """The page's HTML."""
+    body = [_headline(description), _findings(description), _columns(description), *_target(description.target)]
+    return sheet(f"automm: {Path(description.files['train']).name}", join(body))
+
+
+def _headline(description: Description) -> Markup:
+    inputs = [column for column in description.columns if column.role == "input"]
+    figures = {
+        "rows to train on": description.rows["train"],
+        "inputs": len(inputs),
+        "other columns": len(description.columns) - len(inputs),
+        "findings": len(description.findings),
+    }
+    tiles = [
+        element("div", element("div", what, class_="what"), element("div", f"{much:,}", class_="much"), class_="tile")
+        for what, much in figures.items()
+    ]
+    said = element("p", words.files(description), class_="soft")
+    title = element("h1", f"automm: {Path(description.files['train']).name}")
+    return element("header", title, said, element("div", *tiles, class_="tiles"))
+
+
+def _findings(description: Description) -> Markup:
+    if not description.findings:
+        first, *_ = words.finding_lines(description)
+        return section("findings", "Likely leaks", element("p", first, class_="soft"))
+    rows = [[finding.kind, finding.sentence] for finding in description.findings]
+    return section("findings", "Likely leaks", table(["what", "found, and the next step"], rows, numeric_from=9))
+
+
+def _columns(description: Description) -> Markup:
+    rows = [list(words.column_row(column).values()) for column in description.columns]
+    said = [element("li", note) for note in words.notes(description)]
+    listed = element("ul", *said) if said else ""
+    return section("columns", "Columns", table(words.HEAD, rows, numeric_from=len(words.HEAD)), listed)
+
+
+def _target(target: TargetFacts | None) -> list[Markup]:
+    if target is None:
+        return []
+    rows = [
+        [label, f"{count:,}", f"{100 * share:.1f} %", element("div", class_="bar", style=f"width: {100 * share:.1f}%")]
+        for label, count, share in words.shares(target)
+    ]
+    rest = words.left_out(target)
+    return [
+        section(
+            "target",
+            "Target",
+            element("p", words.target_sentence(target)),
+            table(["class", "rows", "share", ""], rows, class_="shares") if rows else "",
+            element("p", rest, class_="soft") if rest else "",
+        )
+    ]

@@ -1,0 +1,269 @@
+"""What is told of a table, and what is found in it that looks like a leak."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from automm.data.describe import describe
+from automm.errors import DataError
+
+ROWS = 60
+COLOURS = ["red", "green", "blue"]
+
+
+def png(number):
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (number % 256, number // 256, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def plain(first=0, rows=ROWS):
+    """Rows in which nothing is wrong: the target hangs on nothing."""
+    return [
+        {
+            "picture": f"img/{i}.png",
+            "title": f"a thing, number {i}",
+            "weight": (7 * i) % 31 / 4,
+            "y": COLOURS[(i * i // 3 + i // 7) % 3],
+            "who": f"person {i // 2}",
+        }
+        for i in range(first, first + rows)
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, table):
+        (tmp_path / "img").mkdir(exist_ok=True)
+        for row in table:
+            name_of_file = row.get("picture", "")
+            if name_of_file.startswith("img/") and not (tmp_path / name_of_file).exists():
+                (tmp_path / name_of_file).write_bytes(png(int(name_of_file[4:-4])))
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in table))
+        return tmp_path / name
+
+    return write
+
+
+def found(paths, target="y", group=None):
+    if not isinstance(paths, dict):
+        paths = {"train": paths}
+    return describe(paths, target=target, group=group, memo=paths["train"].parent / "cache")
+
+
+def by_kind(description):
+    return {finding.kind: finding for finding in description.findings}
+
+
+def test_every_column_says_what_it_is_read_as_and_why(write):
+    table = plain()
+    for at in (1, 2, 3):
+        table[at]["title"] = None
+    for at, row in enumerate(table):
+        row |= {"code": f"X-{at}", "when": f"2024-01-{at % 28 + 1:02d}", "nothing": None, "same": "one"}
+    shown = {column.name: column for column in found(write("t.jsonl", table), group="who").columns}
+    assert {name: (c.modality, c.role) for name, c in shown.items()} == {
+        "picture": ("image", "input"),
+        "title": ("text", "input"),
+        "weight": ("numeric", "input"),
+        "y": ("categorical", "target"),
+        "who": ("categorical", "group"),
+        "code": ("text", "id"),
+        "when": ("numeric", "input"),
+        "nothing": ("", "unusable"),
+        "same": ("categorical", "input"),
+    }
+    assert all(column.reason for column in shown.values())
+    assert shown["title"].missing == 3 / ROWS
+    assert shown["title"].distinct == ROWS - 3
+    assert shown["weight"].shows.startswith("0.0 to 7.5, median ")
+    assert shown["when"].shows.startswith("2024-01-01 to 2024-01-28, median 2024-01-")
+    assert shown["picture"].shows == "6 x 5"
+    assert shown["y"].shows.count("'") == 6
+    assert "is empty" in shown["nothing"].reason
+    assert shown["same"].notes == ("the same in every row that has it: it tells nothing",)
+
+
+def test_a_sound_table_raises_no_suspicion(write):
+    files = {"train": write("t.jsonl", plain()), "valid": write("v.jsonl", plain(100, 20)),
+             "test": write("w.jsonl", plain(200, 20))}  # fmt: skip
+    assert found(files, group="who").findings == ()
+    assert found(files["train"]).findings == ()
+
+
+def test_the_balance_of_classes(write):
+    table = plain()
+    for at, row in enumerate(table):
+        row["y"] = COLOURS[at % 2]
+    table[7]["y"], table[8]["y"] = "rare", None
+    target = found(write("t.jsonl", table)).target
+    assert (target.task, target.missing) == ("classification", 1)
+    assert target.counts == (("green", 29), ("red", 29), ("rare", 1))
+
+
+def test_the_spread_of_numbers_and_the_counts_of_labels(write):
+    table = plain()
+    for at, row in enumerate(table):
+        row |= {"price": at / 2, "tags": ["a", "b"][: at % 3]}
+    path = write("t.jsonl", table)
+    assert found(path, "price").target.quartiles == (0, 7.375, 14.75, 22.125, 29.5)
+    assert found(path, "tags").target.counts == (("a", 40), ("b", 20))
+
+
+def test_rows_that_differ_in_case_and_spaces_alone_are_in_two_files(write):
+    test = plain(100, 20)
+    test[4] = {**plain()[9], "picture": "img/104.png"}
+    test[4]["title"] = "A  Thing  number 9!"
+    files = {"train": write("t.jsonl", plain()), "test": write("w.jsonl", test)}
+    (files["train"].parent / "img/104.png").write_bytes(png(9))
+    finding = by_kind(found(files))["shared rows"]
+    assert finding.count == 1
+    assert "1 of 20 rows of test are in train too" in finding.sentence
+    assert "(row 5)" in finding.sentence
+
+
+def test_a_picture_under_another_name_is_in_two_files(write):
+    files = {"train": write("t.jsonl", plain()), "test": write("w.jsonl", plain(100, 20))}
+    (files["train"].parent / "img/107.png").write_bytes(png(3))
+    finding = by_kind(found(files))["shared cells"]
+    assert "1 picture(s) of 'picture' in test (row 8) is in train too" in finding.sentence
+
+
+def test_a_group_on_both_sides(write):
+    files = {"train": write("t.jsonl", plain()), "valid": write("v.jsonl", plain(ROWS - 1, 20))}
+    assert "1 values of 'who' have rows in train and in valid, such as person 29" in (
+        by_kind(found(files, group="who"))["shared groups"].sentence
+    )
+
+
+def test_copies_that_a_drawn_split_would_not_see(write):
+    table = plain()
+    table.append({**table[3], "title": table[3]["title"].upper(), "picture": "img/200.png"})
+    path = write("t.jsonl", table)
+    (path.parent / "img/200.png").write_bytes(png(3))
+    copies = [f.sentence for f in found(path).findings if f.kind == "disguised copies"]
+    assert len(copies) == 2
+    assert "1 picture(s) of 'picture' stand under several names (row 4, 61)" in copies[0]
+    assert "1 set(s) of rows are alike" in copies[1]
+    assert not found(path, group="who").findings  # one person's rows stay together
+
+
+def test_rows_that_contradict_each_other(write):
+    table = plain()
+    table.append({**table[3], "y": "another"})
+    assert "2 of 61 rows are alike in all inputs to a row of another class (row 4, 61)" in (
+        by_kind(found(write("t.jsonl", table)))["contradictions"].sentence
+    )
+
+
+def test_classes_that_the_training_table_lacks(write):
+    test = plain(100, 20)
+    test[3]["y"] = test[4]["y"] = "violet"
+    files = {"train": write("t.jsonl", plain()), "test": write("w.jsonl", test)}
+    assert "2 of 20 rows of test have a class that no row of train has (violet)" in (
+        by_kind(found(files))["unseen classes"].sentence
+    )
+
+
+GIVEAWAYS = {
+    "a category that stands for the class": lambda row, at: {"hint": f"group {COLOURS.index(row['y'])}"},
+    "a number that does": lambda row, at: {"hint": COLOURS.index(row["y"]) + (7 * at % 10) / 20},
+    "a date that does": lambda row, at: {"hint": f"20{10 + COLOURS.index(row['y'])}-01-{1 + at % 28:02d}"},
+    "a text that says its name": lambda row, at: {"hint": f"no. {at}: this is {row['y'].upper()}, says everybody"},
+}
+
+
+@pytest.mark.parametrize("case", GIVEAWAYS)
+def test_a_column_that_gives_the_class_away(case, write):
+    table = [{**row, **GIVEAWAYS[case](row, at)} for at, row in enumerate(plain(rows=120))]
+    findings = [f for f in found(write("t.jsonl", table)).findings if f.kind == "gives the target away"]
+    assert len(findings) == 1
+    assert findings[0].sentence.startswith("'hint' alone predicts the target")
+    assert "data.drop=[hint]" in findings[0].sentence
+
+
+def test_a_column_that_gives_a_number_away(write):
+    table = plain(rows=400)
+    for at, row in enumerate(table):
+        row["price"] = (37 * at) % 400 / 3
+        row |= {"in_cents": f"{100 * row['price']:.0f} ct", "noisy": row["price"] + (91 * at) % 50}
+    findings = found(write("t.jsonl", table), "price").findings
+    assert [f.sentence.partition(" ")[0] for f in findings] == ["'in_cents'"]
+
+
+def test_a_good_predictor_is_no_giveaway(write):
+    table = [{**row, "hint": COLOURS.index(row["y"]) if at % 10 else 5} for at, row in enumerate(plain(rows=200))]
+    assert found(write("t.jsonl", table)).findings == ()
+
+
+def test_rows_of_one_group_are_not_looked_up_from_each_other(write):
+    """A name that always stands with one class tells nothing of other names."""
+    table = plain(rows=240)
+    for at, row in enumerate(table):
+        row |= {"name": f"name no {at // 6}", "y": COLOURS[(at // 6) ** 2 % 7 % 3], "weight": at % 6}
+    path = write("t.jsonl", table)
+    assert [f.kind for f in found(path).findings] == ["gives the target away"]
+    assert found(path, group="name").findings == ()
+
+
+def test_bad_images_are_counted_and_none_outside_is_opened(write, tmp_path):
+    table = plain()
+    table[3]["picture"] = "../elsewhere.png"
+    table[4]["picture"] = "https://example.org/a.png"
+    path = write("t.jsonl", table)
+    (tmp_path / "img/7.png").write_bytes(b"\x89PNG cut")
+    (note,) = found(path).columns[0].notes
+    assert note.startswith(f"3 of {ROWS} cannot be used; the first: ")
+    assert "leaves the folder of the table" in note
+
+
+def test_formulas_are_counted_and_control_characters_shown_as_none(write):
+    table = plain()
+    table[3]["title"] = table[5]["title"] = "=cmd|' /C calc'!A0"
+    table[6]["title"] = table[8]["title"] = table[9]["title"] = "\x1b[31mred\x07"
+    column = found(write("t.jsonl", table)).columns[1]
+    assert column.notes == (
+        "2 cell(s) begin as a spreadsheet's formula does, such as \"=cmd|' /C calc'!A0\": kept as text",
+    )
+    assert column.shows.startswith("'[31mred', ")
+
+
+def test_images_in_a_parquet_table_are_looked_at_and_let_go(tmp_path):
+    rows = [{"picture": png(i if i < 50 else 3), "y": COLOURS[i % 3]} for i in range(ROWS)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    shown = found(tmp_path / "t.parquet")
+    assert (shown.columns[0].modality, shown.columns[0].shows, shown.columns[0].distinct) == ("image", "6 x 5", 50)
+    pq.write_table(pa.Table.from_pylist([{"blob": b"none", "y": "a"}] * 3), tmp_path / "t.parquet")
+    assert "bytes of no image" in found(tmp_path / "t.parquet").columns[0].reason
+
+
+def test_a_column_that_another_file_lacks(write):
+    test = [{k: v for k, v in row.items() if k != "weight"} for row in plain(100, 20)]
+    files = {"train": write("t.jsonl", plain()), "test": write("w.jsonl", test)}
+    assert "test lacks 'weight'" in by_kind(found(files))["missing columns"].sentence
+
+
+def test_cells_of_another_kind_in_another_file_are_no_end(write):
+    test = plain(100, 20)
+    test[3] |= {"weight": [1, 2], "title": {"a": 1}, "picture": 5, "who": [7]}
+    path = write("w.jsonl", [{**row, "picture": str(row["picture"])} for row in test])
+    path.write_text(path.read_text().replace('"picture": "5"', '"picture": 5'))
+    assert found({"train": write("t.jsonl", plain()), "test": path}, group="who").findings == ()
+
+
+@pytest.mark.parametrize("option", ["target", "group"])
+def test_a_column_that_is_not_there(option, write):
+    with pytest.raises(DataError, match=rf"--{option} titel: .*Did you mean 'title'"):
+        found(write("t.jsonl", plain()), **{option: "titel"})
+
+
+def test_one_row_is_described(write):
+    shown = found(write("t.jsonl", plain(rows=1)))
+    assert shown.rows == {"train": 1}
+    assert shown.findings == ()
+    assert np.isfinite([column.missing for column in shown.columns]).all()

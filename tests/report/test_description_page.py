@@ -1,0 +1,71 @@
+"""The page of `automm data describe`, parsed as a browser would."""
+
+import pytest
+from test_page import Page
+
+from automm.data.column_facts import ColumnFacts
+from automm.data.describe import Description, TargetFacts
+from automm.data.leaks import Finding
+from automm.errors import DataError
+from automm.report import description as words
+from automm.report.description_page import render, write_description
+
+COLUMNS = (
+    ColumnFacts("picture", "image", "input", "names of files", 0.25, 9, "6 x 5", ("1 of 9 cannot be used",)),
+    ColumnFacts("<b>bold</b>", "text", "input", "sentences", 0.0, 12, "'<script>alert(1)</script>'"),
+    ColumnFacts("y", "categorical", "target", "short", 0.0, 40, "'c0'"),
+)
+TARGET = TargetFacts("y", "classification", "40 different values", 2, tuple((f"c{i}", 50 - i) for i in range(40)), ())
+SOUND = Description({"train": "t.csv"}, {"train": 1200}, COLUMNS, None, ())
+FULL = Description(
+    {"train": "t.csv", "test": "w.csv"},
+    {"train": 1200, "test": 20},
+    COLUMNS,
+    TARGET,
+    (Finding("shared rows", 3, "3 of 20 rows of test are in train too"),),
+)
+
+
+def test_the_page_says_what_the_terminal_says():
+    page = Page(render(FULL))
+    for column in COLUMNS:
+        for said in words.column_row(column).values():
+            assert " ".join(said.split()) in page.words
+    for said in (words.files(FULL), *words.notes(FULL), words.target_sentence(TARGET), FULL.findings[0].sentence):
+        assert said in page.words
+    assert {"findings", "columns", "target"} <= set(page.ids)
+    assert page.classes.count("bar") == words.CLASSES
+    assert "and 10 smaller classes with 155 rows" in page.words
+    assert "1,200" in page.words
+
+
+def test_nothing_comes_from_outside_and_text_is_text():
+    text = render(FULL)
+    assert Page(text).references == []
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "<script" not in text
+
+
+def test_a_sound_table_without_a_target():
+    page = Page(render(SOUND))
+    assert "nothing looks like a leak; --target COLUMN looks further" in page.words
+    assert "target" not in page.ids
+
+
+def test_the_target_of_numbers_and_of_classes_in_lines():
+    first, line, *_, rest = words.target_lines(TARGET)
+    assert first.startswith("target 'y' suits classification (40 different values): 40 classes, 50 rows in the largest")
+    assert first.endswith("2 rows have none.")
+    assert line.split() == ["c0", "50", "4.1", "%", "#" * 40]
+    assert rest.strip() == "and 10 smaller classes with 155 rows"
+    prices = TargetFacts("price", "regression", "numbers with fractions", 0, (), (0.5, 1, 2, 3, 1e6))
+    (only,) = words.target_lines(prices)
+    assert only.endswith("0.5 to 1e+06, the median is 2, half of all lie from 1 to 3.")
+
+
+def test_a_page_is_written_whole_or_the_error_says_where(tmp_path):
+    write_description(tmp_path / "d.html", SOUND)
+    assert [path.name for path in tmp_path.iterdir()] == ["d.html"]
+    with pytest.raises(DataError, match=r"the page cannot be written to .*nowhere/d\.html"):
+        write_description(tmp_path / "nowhere" / "d.html", SOUND)
