@@ -19,7 +19,8 @@ def houses(folder, n=300):
     year = random.integers(1900, 2020, n)
     price = 1000 * area * (1 + kind) + 50 * (year - 1900)
     lines = [
-        f"{'' if i % 17 == 0 else f'{area[i]:.1f} m²'},{'' if i % 19 == 0 else KINDS[kind[i]]},{year[i]},{price[i]:.0f}"
+        f"{'' if i % 17 == 0 else f'{area[i]:.1f} m²'},{'' if i % 19 == 0 else KINDS[kind[i]]},{year[i]},"
+        f"{'' if i % 23 == 0 else f'{1 + i % 28}/{1 + i % 12}/2019'},{price[i]:.0f}"
         for i in range(n)
     ]
     path = folder / "houses.csv"
