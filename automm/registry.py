@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -34,8 +34,11 @@ _EXTRA_OF = {
     "torch": "train", "torchvision": "train", "timm": "train", "transformers": "train", "open_clip": "train",
     "nevergrad": "train", "lightning_fabric": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train",
     "sklearn": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
-    "huggingface_hub": "train",
+    "huggingface_hub": "train", "soundfile": "audio",
 }  # fmt: skip
+
+# Modalities whose encoders a distribution of its own brings.
+BROUGHT_BY = {"audio": "automm-audio"}
 
 Health = Literal["ready", "needs an extra", "broken", "API too old", "conflict"]
 T = TypeVar("T")
@@ -150,6 +153,16 @@ def get(kind: str, name: str) -> Component:
     component = Component(kind, name, origin, version, factory)
     _verify(component)
     return component
+
+
+def encoders_of(modality: str) -> list[str]:
+    """The usable encoders that read a modality, sorted by name; imports every encoder."""
+    found = []
+    for name in names("encoder"):
+        with suppress(PluginError):
+            if modality in get("encoder", name).factory.MODALITIES:
+                found.append(name)
+    return found
 
 
 def status(kind: str, name: str) -> Listing:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Modality = Literal["image", "text", "numeric", "categorical", "audio"]
+FILES: tuple[Modality, ...] = ("image", "audio")  # whose raw values may be files, and cost something to encode
 Role = Literal["input", "target", "id", "group"]
 Direction = Literal["maximize", "minimize"]
 Scalar = str | int | float | bool | None
@@ -52,8 +53,8 @@ class Schema:
 class Column:
     """A dictionary-encoded column: row i holds `values[index[i]]`; a missing cell has index -1.
 
-    `values` are raw and distinct (an image path, bytes or uint8 HWC array; a string; a number), so that whatever is
-    done per value (decode, tokenise, encode) is done once however many rows share it.
+    `values` are raw and distinct (a path, bytes or an array of an image or a clip; a string; a number), so that
+    whatever is done per value (decode, tokenise, encode) is done once however many rows share it.
     """
 
     values: Sequence[Any]

@@ -4,7 +4,7 @@
 manifest.json    what it is: signature, labels, hashes, versions, metrics, latency, parity
 model.fp32.onnx  one file a variant
 preprocess/<n>/  assets of field n
-golden/          raw rows (`rows.json`, PNG files) and `expected.json`, their scores
+golden/          raw rows (`rows.json`, PNG and WAV files) and `expected.json`, their scores
 config.yaml      the run's configuration
 ```
 Every file but the manifest is listed in it with its SHA-256. Nothing is pickled, and no path leaves the bundle.

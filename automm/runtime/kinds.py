@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from automm.errors import BundleError, near_miss
+from automm.runtime.audio import AudioPreprocess
 from automm.runtime.categories import CategoryPreprocess
 from automm.runtime.dates import DatePreprocess
 from automm.runtime.images import ImagePreprocess
@@ -23,6 +24,7 @@ KINDS: dict[str, type[Preprocess]] = {
         DatePreprocess,
         CategoryPreprocess,
         NgramPreprocess,
+        AudioPreprocess,
     )
 }
 

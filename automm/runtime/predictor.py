@@ -30,7 +30,8 @@ class Predictor:
     """Answers rows with an opened bundle.
 
     A row is a mapping from field names to raw values: an image is a path, encoded bytes, a PIL image or a uint8 HWC
-    array; a text is a string. A field that is left out, None or NaN is a missing modality, which the model knows.
+    array; audio is a path, encoded bytes, or samples with their rate, `(array, rate)`; a text is a string. A field that
+    is left out, None or NaN is a missing modality, which the model knows.
     """
 
     def __init__(

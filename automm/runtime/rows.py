@@ -1,4 +1,4 @@
-"""Raw rows as files: images as PNG beside a `rows.json` that holds everything else.
+"""Raw rows as files: images as PNG and audio as WAV beside a `rows.json` that holds everything else.
 
 A bundle keeps some as its golden rows, a checkpoint keeps some so that it can be exported without its data set.
 """
@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 
 from automm.errors import DataError
+from automm.runtime import audio
 from automm.runtime.distinct import is_missing
 from automm.runtime.images import decode
+from automm.runtime.wav import wav_bytes
 from automm.types import Modality
 
 ROWS = "rows.json"
+SECONDS = 30.0  # of a clip that are stored
 
 
 def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]], modalities: Mapping[str, Modality]) -> None:
     """Write raw rows into `folder`, which is made. A missing cell is left out of its row.
 
     Raises:
-        DataError: a cell cannot be stored, or an image cannot be read.
+        DataError: a cell cannot be stored, or an image or a clip cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stored = []
@@ -61,10 +64,24 @@ def png(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+def wav(value: Any) -> bytes:
+    """Raw audio as a WAV file of one channel: the floats that preprocessing makes of it first, SECONDS of them at most.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return wav_bytes(*audio.decode(value, seconds=SECONDS))
+
+
+# How cells of some modalities are encoded, and the suffix of their files.
+_FILES: dict[Modality, tuple[Callable[[Any], bytes], str]] = {"image": (png, "png"), "audio": (wav, "wav")}
+
+
 def _stored(folder: Path, value: Any, modality: Modality, name: str, number: int) -> Any:
-    if modality == "image":
-        encoded = png(value)
-        file = f"{hashlib.sha256(encoded).hexdigest()[:16]}.png"
+    if modality in _FILES:
+        encode, suffix = _FILES[modality]
+        encoded = encode(value)
+        file = f"{hashlib.sha256(encoded).hexdigest()[:16]}.{suffix}"
         (folder / file).write_bytes(encoded)
         return {"file": file}
     plain = value.item() if isinstance(value, np.generic) else value

@@ -60,6 +60,8 @@ def raw_values(modality: Modality) -> list[Any] | None:
         return [0.5, -3.0, 12.25, 1e3]
     if modality == "categorical":
         return ["red", "green", "blue", "other"]
+    if modality == "audio":
+        return [(random.normal(size=n).clip(-4, 4) / 8, rate) for n, rate in ((4000, 8000), (9000, 16000), (300, 8000))]
     return None
 
 

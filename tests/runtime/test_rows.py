@@ -4,8 +4,9 @@ from PIL import Image
 
 from automm.errors import DataError
 from automm.runtime import cpu
+from automm.runtime.audio import decode
 from automm.runtime.distinct import distinct
-from automm.runtime.rows import ROWS, read_rows, write_rows
+from automm.runtime.rows import ROWS, SECONDS, read_rows, write_rows
 
 
 def test_rows_survive_being_stored(tmp_path):
@@ -22,6 +23,18 @@ def test_rows_survive_being_stored(tmp_path):
     assert found[0]["age"] == 2.5
     np.testing.assert_array_equal(np.asarray(Image.open(found[0]["photo"])), image)
     assert found[0]["photo"] == found[1]["photo"]  # stored once
+
+
+def test_audio_survives_being_stored_in_one_channel_and_up_to_a_length(tmp_path):
+    samples = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32) * 3
+    clips = [(samples, 8000), (np.zeros(0), 8000), (np.zeros(int(8000 * SECONDS) + 9, np.int16), 8000), None]
+    write_rows(tmp_path, [{"said": clip} for clip in clips], {"said": "audio"})
+    found = read_rows((tmp_path / ROWS).read_text(encoding="utf-8"), lambda name: tmp_path / name)
+    stored, rate = decode(found[0]["said"])
+    assert rate == 8000
+    np.testing.assert_array_equal(stored, decode(clips[0])[0])
+    assert [len(decode(row["said"])[0]) for row in found[1:3]] == [0, 8000 * SECONDS]
+    assert found[3] == {}
 
 
 def test_a_cell_that_is_no_plain_value_is_refused(tmp_path):
