@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="answer rows with a bundle")
     predict.add_argument("bundle", type=Path, help="the bundle's folder, such as RUN_DIR/bundle")
     predict.add_argument(
-        "rows", type=Path, help="JSON lines, one row each; image paths are relative to where you stand"
+        "rows", type=Path, help="JSON lines, one row each; paths of images and audio are relative to where you stand"
     )
     predict.add_argument("--out", type=Path, help="write the answers there instead of printing them")
     predict.set_defaults(command=_predict)

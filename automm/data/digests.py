@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from automm.errors import DataError
-from automm.types import Modality
+from automm.types import FILES, Modality
 
 SIZE = 16  # bytes
 _SETTLED = 2.0  # seconds: a file younger than that could change again and keep its time stamp
@@ -25,7 +25,7 @@ _Stamp = tuple[int, int]  # size, time of the last change in ns
 
 
 def value_digests(values: Sequence[Any], modality: Modality, folder: Path) -> np.ndarray:
-    """The digest of every value, uint8 [values, SIZE]; of an image that is a path, of what the file holds.
+    """The digest of every value, uint8 [values, SIZE]; of an image or a clip that is a path, of what the file holds.
 
     Files that were read before and whose size and time stamp are as they were are not read again.
 
@@ -37,7 +37,7 @@ def value_digests(values: Sequence[Any], modality: Modality, folder: Path) -> np
     Raises:
         DataError: a file cannot be read.
     """
-    paths = modality in ("image", "audio")
+    paths = modality in FILES
     files = {os.fspath(value) for value in values if paths and isinstance(value, (str, Path))}
     known = _of_files(sorted(files), folder) if files else {}
     out = b"".join(
@@ -49,10 +49,15 @@ def value_digests(values: Sequence[Any], modality: Modality, folder: Path) -> np
 
 def _parts(value: Any) -> Iterator[bytes]:
     """A value as bytes, its kind first, so that the text "1" and the number 1 differ."""
-    if isinstance(value, bytes):
-        yield from (b"bytes", value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        yield from (b"bytes", bytes(value))
     elif isinstance(value, np.ndarray):
         yield from (f"array {value.dtype} {value.shape}".encode(), np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, (tuple, Mapping)):  # samples and their rate
+        parts = value if isinstance(value, tuple) else [part for item in sorted(value.items()) for part in item]
+        yield f"{type(value).__name__} {len(value)}".encode()
+        for part in parts:
+            yield from _parts(part)
     else:
         yield from (type(value).__name__.encode(), str(value).encode())
 

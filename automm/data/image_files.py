@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -112,21 +113,31 @@ def broken_images(images: Sequence[Raw], mode: Check) -> dict[Raw, str]:
 
     `header` opens every image; `decode` reads it to the end as well, which alone finds one that was cut short.
     """
+    return broken_files(images, partial(_check, whole=mode == "decode"))
+
+
+def broken_files(values: Sequence[Raw], examine: Callable[[Raw], object]) -> dict[Raw, str]:
+    """What is wrong with each value for which `examine` raises DataError, in a phrase; several are looked at at once."""
     with ThreadPoolExecutor(_WORKERS, "automm-check") as pool:
-        found = pool.map(lambda image: _problem(image, mode), images)
-        return {image: problem for image, problem in zip(images, found, strict=True) if problem}
+        found = pool.map(partial(_problem, examine), values)
+        return {value: problem for value, problem in zip(values, found, strict=True) if problem}
 
 
-def _problem(image: str | bytes | Path, mode: Check) -> str:
+def _problem(examine: Callable[[Raw], object], value: Raw) -> str:
     try:
-        height, width = image_size(image)
-        if height * width > MAX_PIXELS:
-            return f"{name_of(image)} has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}"
-        if mode == "decode" and not _reads(image):
-            decode(image)
+        examine(value)
     except DataError as error:
         return str(error).partition(" Next:")[0].rstrip(".")
     return ""
+
+
+def _check(image: str | bytes | Path, *, whole: bool) -> None:
+    """Raise DataError unless the image can be opened, and read to its end where `whole` asks for that."""
+    height, width = image_size(image)
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{name_of(image)} has {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}")
+    if whole and not _reads(image):
+        decode(image)
 
 
 def _reads(image: str | bytes | Path) -> bool:

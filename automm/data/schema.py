@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 from typing import Any, NamedTuple, cast, get_args
 
+from automm import registry
 from automm.data.identifiers import identifier
 from automm.errors import DataError, OutOfRange, UnknownKey, near_miss
 from automm.runtime.dates import Order, are_dates, has_order, moment, order_of
@@ -17,9 +18,10 @@ from automm.runtime.images import image_size
 from automm.runtime.numbers import written
 from automm.types import FieldSpec, Modality, Role
 
-ENCODABLE: tuple[Modality, ...] = ("image", "text", "numeric", "categorical")  # what encoders exist for today
+ENCODABLE: tuple[Modality, ...] = ("image", "text", "numeric", "categorical")  # what encoders are built in for
 
 _IMAGE_FILE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
+_AUDIO_FILE = re.compile(r".+\.(?:wav|flac|ogg|mp3)", re.IGNORECASE)
 _CODE = re.compile(r"\s*0\d")
 _REPEATS = 5  # a word that stands in this many rows on average is a category
 _SENTENCE = 3  # words; what is as long is text however often it is repeated
@@ -86,6 +88,8 @@ def _of_bytes(first: Sequence[bytes]) -> _Verdict | None:
 def _of_texts(name: str, known: Sequence[str], role: Role) -> _Verdict:
     if all(map(_IMAGE_FILE.fullmatch, known)):
         return _Verdict("image", f"every value is the name of an image file, such as {known[0]!r:.60}")
+    if all(map(_AUDIO_FILE.fullmatch, known)):
+        return _Verdict("audio", f"every value is the name of an audio file, such as {known[0]!r:.60}")
     if all(embedded(cell) is not None for cell in known):
         return _Verdict("image", f"every value is an image written as base64, such as {known[0]!r:.30}...")
     if role != "input":
@@ -189,11 +193,13 @@ def infer_columns(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]
 
 
 def _check_encodable(fields: Sequence[FieldSpec]) -> None:
-    useless = [field for field in fields if field.modality not in ENCODABLE]
+    useless = [f for f in fields if f.modality not in ENCODABLE and not registry.encoders_of(f.modality)]
     if useless:
+        brought = registry.BROUGHT_BY.get(useless[0].modality)
+        install = f"pip install {brought}, which reads {useless[0].modality}; or " if brought else ""
         found = "; ".join(f"{f.name!r} is {f.modality} ({f.reason or 'as data.columns says'})" for f in useless)
         raise DataError(
-            f"encoders read {' and '.join(ENCODABLE)} columns today, and the table has others: {found}. Next: "
-            f"leave them out with data.drop=[{','.join(f.name for f in useless)}], or read one of them as text with "
-            f"data.columns.{useless[0].name}=text."
+            f"the encoders installed read {' and '.join(ENCODABLE)} columns, and the table has others: {found}. Next: "
+            f"{install}leave them out with data.drop=[{','.join(f.name for f in useless)}], or read one of them as "
+            f"text with data.columns.{useless[0].name}=text."
         )

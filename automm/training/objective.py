@@ -41,7 +41,7 @@ from automm.training.evaluate import scores
 from automm.training.fit import FitJob, FitResult, Part
 from automm.training.frozen import FrozenFeatures
 from automm.trial import Job, Outcome, Report
-from automm.types import FeatureSpec, FieldSpec, Schema, Splits, Table
+from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Splits, Table
 
 CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory
 _MOST_ROWS = 2048  # rows at a time when nothing is learnt
@@ -313,7 +313,7 @@ def costly_field(table: Table) -> str | None:
     shares = {
         f.name: len(table.columns[f.name].values) / max(len(table), 1)
         for f in table.schema.inputs
-        if f.modality in ("image", "audio")
+        if f.modality in FILES
     }
     name = min(shares, key=lambda n: shares[n], default=None)
     return name if name is not None and shares[name] <= _SHARED else None

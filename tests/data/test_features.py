@@ -96,6 +96,17 @@ def test_digests_tell_kinds_apart():
     assert (digests[0] == digests[4]).all()
 
 
+def test_digests_of_samples_are_of_every_sample_and_of_their_rate():
+    one, other = np.zeros(5000, np.float32), np.zeros(5000, np.float32)
+    other[2500] = 1e-3
+    clips = [(one, 8000), (other, 8000), (one, 16000), {"array": one, "sampling_rate": 8000}, (one.copy(), 8000)]
+    digests = value_digests(clips, "audio", Path("nowhere"))
+    assert len(np.unique(digests, axis=0)) == 4
+    assert (digests[0] == digests[4]).all()
+    raw = value_digests([b"x", bytearray(b"x"), memoryview(b"x")], "audio", Path("nowhere"))
+    assert len(np.unique(raw, axis=0)) == 1
+
+
 def test_a_damaged_memo_is_only_a_memo_lost(tmp_path):
     (tmp_path / "files.sqlite").write_bytes(b"no database")
     path = tmp_path / "one.png"

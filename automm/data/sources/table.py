@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.audio_files import broken_clips
 from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
 from automm.data.json_records import need_path
 from automm.data.problems import Problems, check_on_error
@@ -21,7 +22,7 @@ from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, reader
-from automm.types import Column, FieldSpec, Schema, Splits, Table
+from automm.types import FILES, Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,14 @@ log = logging.getLogger(__name__)
 class TableSource(Source):
     """Rows of a .csv, .tsv, .parquet or .jsonl file.
 
-    Modalities are inferred: a column of image file names is an image (paths are relative to the table's file), as are
-    bytes and base64; numbers are numbers, also as text with one unit or thousands separators, and so are dates; other
-    strings are text, or a category where few of them are repeated often. Codes, UUIDs and running numbers, another in
-    every row, are no input. A missing or blank cell is a missing modality; a row without a target cannot be used, nor
-    one whose image cannot be read or whose number or date is none.
+    Modalities are inferred: columns of the names of image or audio files are images and audio (paths are relative to
+    the table's file), as are images in bytes and base64; numbers are numbers, also as text with one unit or thousands
+    separators, and so are dates; other strings are text, or a category where few of them are repeated often. Codes,
+    UUIDs and running numbers, another in every row, are no input. A missing or blank cell is a missing modality; a row
+    without a target cannot be used, nor one whose image or clip cannot be read or whose number or date is none.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
-    group, an image or all of their inputs stay on one side. Where files are given, sharing a group or an image with
+    group, a file or all of their inputs stay on one side. Where tables are given, sharing a group or a file with
     another is an error; rows alike in all inputs are logged.
 
     Args:
@@ -51,8 +52,8 @@ class TableSource(Source):
         valid_fraction: share of the rows left after the test that validate, where `valid` is null.
         test_fraction: share of the rows that test, where `test` is null; 0 = no test.
         on_error: `fail` or `skip`: what a row does that cannot be used.
-        check_images: `decode` reads every image to its end, `header` opens it only.
-        outside: allow paths of images that leave the folder of the table's file.
+        check_images: `decode` reads every image and clip to its end, `header` opens it only.
+        outside: allow paths of files that leave the folder of the table's file.
     """
 
     def __init__(
@@ -155,15 +156,16 @@ class TableSource(Source):
     def _broken(
         self, schema: Schema, columns: Mapping[str, list[Any]], readers: Mapping[str, Reader], folder: Path
     ) -> dict[str, dict[Any, str]]:
-        """By column: what is wrong with each image that may not or cannot be read, and each number that is none."""
-        shown = [f.name for f in schema.inputs if f.modality == "image"]
-        images = {cell for name in shown for cell in columns[name] if cell is not None}
-        broken: dict[Any, str] = {
-            cell: why for cell in images if (why := forbidden(cell, folder, outside=self.outside))
-        }
-        readable = sorted(images - broken.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
-        broken |= broken_images(readable, self.check_images)
-        return dict.fromkeys(shown, broken) | {n: _no_numbers(n, columns[n], read) for n, read in readers.items()}
+        """By column: what is wrong with each file that may not or cannot be read, and each number that is none."""
+        problems: dict[str, dict[Any, str]] = {}
+        for modality, broken_ones in (("image", broken_images), ("audio", broken_clips)):
+            names = [field.name for field in schema.inputs if field.modality == modality]
+            found = {cell for name in names for cell in columns[name] if cell is not None}
+            bad: dict[Any, str] = {c: why for c in found if (why := forbidden(c, folder, outside=self.outside))}
+            readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
+            bad |= broken_ones(readable, self.check_images)
+            problems |= dict.fromkeys(names, bad)
+        return problems | {name: _no_numbers(name, columns[name], read) for name, read in readers.items()}
 
     def _draw(
         self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]
@@ -171,7 +173,7 @@ class TableSource(Source):
         """Move rows out of the training table into one of their own."""
         train, group = tables["train"], groups["train"]
         keys = [same_inputs(list(train.columns.values()))]
-        keys += [train.columns[field.name].index for field in train.schema.inputs if field.modality == "image"]
+        keys += [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
         keys += [] if group is None else [_column(group).index]
         strata = None if any(isinstance(t, float) for t in train.targets) else np.array(list(map(str, train.targets)))
         parts = split_rows(len(train), fraction=fraction, seed=seed, groups=linked(keys), strata=strata)
@@ -232,9 +234,9 @@ def _check_leaks(tables: Mapping[str, Table], groups: Mapping[str, list[Any] | N
             known = [{g for g in each if g is not None} for each in (mine, theirs)]
             check_disjoint(list(known[0]), list(known[1]), names=pair, what=f"value of {group!r}")
         for field in tables[one].schema.inputs:
-            if field.modality == "image":
+            if field.modality in FILES:
                 shown = [tables[split].columns[field.name].values for split in (one, other)]
-                check_disjoint(*shown, names=pair, what=f"{field.name!r} image")
+                check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
         alike = [{tuple(table.row(i).values()) for i in range(len(table))} for table in (tables[one], tables[other])]
         if alike[0] & alike[1]:
             log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))

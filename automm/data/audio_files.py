@@ -1,0 +1,19 @@
+"""Audio files of a data set, proved readable before anything trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from automm.data.image_files import Check, Raw, broken_files
+from automm.runtime.audio import check_readable, duration
+
+
+def broken_clips(clips: Sequence[Raw], mode: Check) -> dict[Raw, str]:
+    """What is wrong with each clip that cannot be read, in a phrase.
+
+    `header` opens every one, which finds a WAV file that was cut short; `decode` reads it to the end as well.
+
+    Raises:
+        MissingExtra: a format needs a package that is not installed.
+    """
+    return broken_files(clips, duration if mode == "header" else check_readable)
