@@ -35,7 +35,7 @@ class GradientRecord:
 
 @dataclass(frozen=True)
 class Sample:
-    """One row and what the model said of it. An image is uint8 HWC, a path, bytes or PIL; None = missing."""
+    """One row and what the model said of it. Images and audio are as a Predictor takes them; None = missing."""
 
     images: Mapping[str, np.ndarray | Any]
     texts: Mapping[str, Any]  # every other field
@@ -43,6 +43,7 @@ class Sample:
     prediction: Any
     score: float | None = None  # the prediction's, where it is a share
     right: bool | None = None  # whether the prediction is the answer; None where nearness is what counts
+    sounds: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

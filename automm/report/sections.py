@@ -16,6 +16,7 @@ from automm.report.data import ReportData, Sample, TrialRecord
 from automm.report.markup import Markup, element, image, join, section, table
 from automm.report.metrics import OVERALL, ending, figure, headline_metric, scoreboard, seconds, signature, words
 from automm.report.parameters import Importance, axes, importance, short_names
+from automm.report.sounds import player
 from automm.runtime.rows import png
 
 FEW_TRIALS = 40
@@ -231,17 +232,19 @@ def samples(data: ReportData) -> Markup:
 
 
 def _card(sample: Sample) -> Markup:
-    pictures = [
-        element("p", f"{name}: missing", class_="soft") if value is None else image(data_uri(value), name)
-        for name, value in sample.images.items()
-    ]
+    media = [_missing(n) if value is None else image(data_uri(value), n) for n, value in sample.images.items()]
+    media += [_missing(n) if value is None else player(value, n) for n, value in sample.sounds.items()]
     texts = [element("p", "–" if value is None else value) for value in sample.texts.values()]
     sure = "" if sample.score is None else f" ({100 * sample.score:.0f} %)"
     mark, look = _VERDICTS[sample.right]
     verdict = [element("p", f"{mark}{_answer(sample.prediction)}{sure}", class_="verdict")]
     if not sample.right:
         verdict.append(element("p", f"answer: {_answer(sample.answer)}", class_="soft"))
-    return element("div", *pictures, *texts, *verdict, class_=look)
+    return element("div", *media, *texts, *verdict, class_=look)
+
+
+def _missing(name: str) -> Markup:
+    return element("p", f"{name}: missing", class_="soft")
 
 
 def _answer(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from automm.report.data import GradientRecord, ReportData, Sample, TrialRecord
 from automm.trial import Trial
-from automm.types import Goal, Table
+from automm.types import FILES, Goal, Table
 
 _EACH = 6  # sample rows answered rightly, and as many wrongly
 
@@ -79,13 +79,14 @@ def _samples(table: Table, answers: Sequence[Answered], *, seed: int) -> list[Sa
 
 
 def _sample(table: Table, row: int, answer: Answered) -> Sample:
-    images = {f.name for f in table.schema.inputs if f.modality == "image"}
     values = table.row(row)
+    shown = {name: table.schema[name].modality for name in values}
     return Sample(
-        images={name: value for name, value in values.items() if name in images},
-        texts={name: value for name, value in values.items() if name not in images},
+        images={name: value for name, value in values.items() if shown[name] == "image"},
+        texts={name: value for name, value in values.items() if shown[name] not in FILES},
         answer=table.targets[row],
         prediction=answer.prediction,
         score=answer.score,
         right=answer.right,
+        sounds={name: value for name, value in values.items() if shown[name] == "audio"},
     )

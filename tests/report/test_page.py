@@ -1,5 +1,6 @@
 """The page by its structure: parsed as a browser would, without a browser."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -12,6 +13,8 @@ from automm.errors import DataError
 from automm.report.data import Sample, TrialRecord
 from automm.report.page import write_report
 from automm.report.sections import data_uri
+from automm.report.sounds import RATE, SECONDS
+from automm.runtime.audio import decode
 
 FIGURES = ("groups", "history", "parallel", "importance", "curves", "gradients")
 SECTIONS = (
@@ -232,6 +235,23 @@ def test_images_may_be_gray_arrays(tmp_path, short):
     gray = Sample({"image": np.zeros((4, 4), np.uint8)}, {}, "yes", "yes")
     page = write_report(tmp_path, replace(short, samples=[gray]))
     assert data_uri(np.zeros((4, 4), np.uint8)) in page.read_text()
+
+
+def test_audio_is_played_from_the_page_itself(tmp_path, short):
+    tone = np.sin(np.arange(44100 * 20) * 0.05)
+    clips = {"said": (np.stack([tone, tone], axis=1), 44100), "low": (tone[:100], 8000), "gone": None}
+    page = write_report(tmp_path, replace(short, samples=[Sample({}, {"text": "a"}, "yes", "yes", sounds=clips)]))
+    parsed = Page(page.read_text())
+    found = re.findall(
+        r'<audio controls="controls" preload="none" src="data:audio/wav;base64,([^"]+)">', page.read_text()
+    )
+    long, low = (decode(base64.b64decode(each)) for each in found)
+    assert (len(long[0]), long[1]) == (SECONDS * RATE, RATE)
+    wanted = np.sin(np.arange(len(long[0])) * 0.05 * 44100 / RATE)
+    np.testing.assert_allclose(long[0][50:-50], wanted[50:-50], atol=1e-4)
+    assert (len(low[0]), low[1]) == (100, 8000)
+    np.testing.assert_allclose(low[0], tone[:100], atol=1e-4)
+    assert "gone: missing" in parsed.words
 
 
 def test_a_number_is_neither_right_nor_wrong_and_a_list_reads_as_words(tmp_path, short):

@@ -188,14 +188,15 @@ def _is_none(target: Any) -> bool:
 
 
 def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
-    """Cells as raw values: an image's path is made absolute, or base64 bytes; a number stays as it stands, others
-    become strings.
+    """Cells as raw values: a file's path is made absolute, or base64 bytes; a number stays as it stands, others become
+    strings.
 
     Raises:
         DataError: a category is no plain value.
     """
     to_raw: dict[str, Callable[[Any], Any]] = {
         "image": lambda cell: raw_image(cell, path.parent),
+        "audio": lambda cell: str(path.parent / str(cell)),
         "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }
