@@ -117,11 +117,15 @@ def prepared(words: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: a group is given a list, of which Hydra would silently take the last.
+        UnknownComponent: a group is a plugin's that is not installed, which Hydra would silently pass over.
     """
     groups, words = presets.groups(), [spelt(word) for word in words]
     for word in words:
         key, _, value = word.lstrip("+").partition("=")
         group = key.replace(".", "/")
+        brought = registry.BROUGHT_BY.get(key.removeprefix("encoder/")) if key.startswith("encoder/") else None
+        if brought and key not in groups:
+            raise UnknownComponent(f"{word}: no preset of encoders for it is installed. Next: pip install {brought}.")
         if value.startswith("[") and group in groups:
             nested = group.partition("/")[0] in ("fusion", "encoder")
             several = f"{group.replace('/', '.')}.name={value}" if nested else f"-m {group}={value.strip('[]')}"

@@ -1,4 +1,4 @@
-"""A plugin built, installed and found as a stranger's would be: from its wheel, by its entry points alone."""
+"""Plugins built, installed and found as a stranger's would be: from their wheels, by their entry points alone."""
 
 import os
 import shutil
@@ -7,20 +7,27 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-PLUGIN = Path(__file__).parents[1] / "plugins" / "automm-moe"
+PLUGINS = Path(__file__).parents[1] / "plugins"
+COMPONENTS = {  # what each ships: kind, names of what can be built without a network, and the folder of its presets
+    "automm-moe": ("fusion", ["moe"], "automm_moe/conf/fusion"),
+    "automm-audio": ("encoder", ["logmel"], "automm_audio/conf/encoder/audio"),
+}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folder that the wheel of automm-moe is installed in."""
-    folder = tmp_path_factory.mktemp("plugin")
-    source = folder / "source"  # a build leaves files beside the sources
-    shutil.copytree(PLUGIN, source, ignore=shutil.ignore_patterns("build", "dist", "*.egg-info", ".*", "__pycache__"))
-    run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(source), cwd=folder)
-    (wheel,) = (folder / "dist").glob("automm_moe-*.whl")
+    """The folder that the wheels of all plugins are installed in."""
+    folder = tmp_path_factory.mktemp("plugins")
     target = folder / "site"
-    run("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel), cwd=folder)
+    for plugin in COMPONENTS:
+        source = folder / plugin  # a build leaves files beside the sources
+        leave = shutil.ignore_patterns("build", "dist", "*.egg-info", ".*", "__pycache__")
+        shutil.copytree(PLUGINS / plugin, source, ignore=leave)
+        run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(source), cwd=folder)
+    wheels = map(str, (folder / "dist").glob("*.whl"))
+    run("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), *wheels, cwd=folder)
     return target
 
 
@@ -35,40 +42,62 @@ def run(*command, cwd, path=None):
     return done.stdout
 
 
-def test_the_wheel_keeps_the_contract(installed, tmp_path):
+@pytest.mark.parametrize("plugin", COMPONENTS)
+def test_the_wheel_keeps_the_contract(installed, tmp_path, plugin):
+    kind, names, presets = COMPONENTS[plugin]
+    package = plugin.replace("-", "_")
     code = f"""
 from automm import registry
 from automm.testing import check_component
-component = registry.get("fusion", "moe")
-assert (component.origin, component.version) == ("automm-moe", "0.1.0"), component
-import automm_moe
-assert automm_moe.__file__.startswith({str(installed)!r}), automm_moe.__file__
-check_component("fusion", "moe")
-assert "concat" in registry.names("fusion")
-print(*component.options)
+import {package}
+assert {package}.__file__.startswith({str(installed)!r}), {package}.__file__
+for name in {names}:
+    component = registry.get({kind!r}, name)
+    assert (component.origin, component.version) == ({plugin!r}, "0.1.0"), component
+    check_component({kind!r}, name)
+for name in registry.names({kind!r}):
+    component = registry.get({kind!r}, name)
+    if component.origin == {plugin!r}:
+        print(name, *component.options)
 """
-    options = run("-c", code, cwd=tmp_path, path=installed).split()
-    preset = (PLUGIN / "automm_moe" / "conf" / "fusion" / "moe.yaml").read_text().splitlines()
-    assert [line.strip().partition(":")[0] for line in preset if line.endswith(": null")] == options
+    shipped = dict(line.split(" ", 1) for line in run("-c", code, cwd=tmp_path, path=installed).splitlines())
+    assert set(names) <= shipped.keys()
+    for name, options in shipped.items():
+        preset = yaml.safe_load((installed / presets / f"{name}.yaml").read_text())
+        assert list(preset["options"][name]) == options.split()
 
 
-def test_its_preset_composes_without_torch(installed, tmp_path):
+def test_their_presets_compose_without_torch(installed, tmp_path):
     code = """
 import sys
 from automm.config import compose
 settings = compose(["+task=vqa", "fusion=moe"])
 assert settings.fusion.name == "moe", settings.fusion
 assert set(settings.fusion.options.moe) == {"hidden", "experts", "chosen", "noise", "balance", "dropout"}
+audio = compose(["+task=classification"]).encoder.audio
+assert (audio.name, audio.pretrained, audio.scratch) == ("auto", ["audio_transformers"], ["logmel"]), audio
+assert compose(["+task=regression", "encoder/audio=logmel"]).encoder.audio.name == "logmel"
+assert "audio" not in compose(["+task=vqa"]).encoder
 assert "torch" not in sys.modules
 """
     run("-c", code, cwd=tmp_path, path=installed)
 
 
-def test_commands_list_it(installed, tmp_path):
-    listed = run("-m", "automm", "plugins", "fusion", cwd=tmp_path, path=installed)
-    (line,) = [line for line in listed.splitlines() if " moe " in f" {line} "]
-    assert "automm-moe" in line
-    assert "ready" in line
+def test_commands_list_them(installed, tmp_path):
+    listed = run("-m", "automm", "plugins", cwd=tmp_path, path=installed).splitlines()
+    for plugin, names in {"automm-moe": ["moe"], "automm-audio": ["logmel", "audio_transformers"]}.items():
+        for name in names:
+            (line,) = [line for line in listed if f" {name} " in f" {line} "]
+            assert plugin in line
+            assert "ready" in line
+
+
+def test_a_table_of_clips_is_learnt_and_served(installed, tmp_path):
+    """The plugin's own test of a whole run, against what was installed."""
+    shutil.copytree(PLUGINS / "automm-audio" / "tests", tmp_path / "tests")
+    test = "tests/test_flow.py::test_tones_are_told_apart_and_the_bundle_says_the_same"
+    done = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", test, cwd=tmp_path, path=installed)
+    assert "1 passed" in done
 
 
 def test_without_it_nothing_knows_of_it():

@@ -117,7 +117,7 @@ def broken_images(images: Sequence[Raw], mode: Check) -> dict[Raw, str]:
 
 
 def broken_files(values: Sequence[Raw], examine: Callable[[Raw], object]) -> dict[Raw, str]:
-    """What is wrong with each value for which `examine` raises DataError, in a phrase; several are looked at at once."""
+    """What is wrong with each value for which `examine` raises DataError, in a phrase; some are examined at once."""
     with ThreadPoolExecutor(_WORKERS, "automm-check") as pool:
         found = pool.map(partial(_problem, examine), values)
         return {value: problem for value, problem in zip(values, found, strict=True) if problem}

@@ -196,7 +196,7 @@ def _check_encodable(fields: Sequence[FieldSpec]) -> None:
     useless = [f for f in fields if f.modality not in ENCODABLE and not registry.encoders_of(f.modality)]
     if useless:
         brought = registry.BROUGHT_BY.get(useless[0].modality)
-        install = f"pip install {brought}, which reads {useless[0].modality}; or " if brought else ""
+        install = f"pip install {brought} (`automm plugins` says whether it works), or " if brought else ""
         found = "; ".join(f"{f.name!r} is {f.modality} ({f.reason or 'as data.columns says'})" for f in useless)
         raise DataError(
             f"the encoders installed read {' and '.join(ENCODABLE)} columns, and the table has others: {found}. Next: "

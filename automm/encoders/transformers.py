@@ -66,7 +66,7 @@ class Transformers(Encoder):
         import transformers
 
         source = parse_weights(weights)
-        where = _where(model, source)
+        where = located(model, source)
         with loading(f"the tokenizer of {where['pretrained_model_name_or_path']!r}", source):
             tokenizer = transformers.AutoTokenizer.from_pretrained(**where, use_fast=True)
             config = transformers.AutoConfig.from_pretrained(**where)
@@ -76,14 +76,7 @@ class Transformers(Encoder):
     @classmethod
     def identity(cls, **options: Any) -> str | None:
         """Of a frozen model from weights; of a model that is a folder, what it holds."""
-        model = str(options.get("model", DEFAULT_MODEL))
-        folder, source = Path(model).expanduser().absolute(), parse_weights(options.get("weights", "default")).source
-        if folder.is_dir():
-            options["model"] = content(Weights("local-dir", str(folder)))
-            options["weights"] = f"local-dir:{folder}" if source == "default" else options["weights"]
-        elif source == "file":  # configuration and tokenizer are the hub's
-            options["model"] = f"{model} {revision(model)}"
-        return frozen_identity(cls, options, ("transformers", "tokenizers"), lambda _: model)
+        return hub_identity(cls, DEFAULT_MODEL, options, ("transformers", "tokenizers"))
 
     def __init__(
         self,
@@ -121,6 +114,29 @@ class Transformers(Encoder):
         return longest_list(self.model)
 
 
+def hub_identity(cls: type[Encoder], default: str, options: Mapping[str, Any], packages: Sequence[str]) -> str | None:
+    """The `identity` of an encoder whose `model` is a name on the hub or a folder.
+
+    Args:
+        cls: as `frozen_identity` takes it.
+        default: its `model` where none is given.
+        options: as given.
+        packages: the distributions whose code computes the outputs, beside torch.
+
+    Raises:
+        ConfigError: the weights are not there.
+    """
+    given = dict(options)
+    model = str(given.get("model", default))
+    folder, source = Path(model).expanduser().absolute(), parse_weights(given.get("weights", "default")).source
+    if folder.is_dir():
+        given["model"] = content(Weights("local-dir", str(folder)))
+        given["weights"] = f"local-dir:{folder}" if source == "default" else given["weights"]
+    elif source == "file":  # configuration and preprocessing are the hub's
+        given["model"] = f"{model} {revision(model)}"
+    return frozen_identity(cls, given, packages, lambda _: model)
+
+
 def create(model: str, weights: Weights) -> Any:
     """The transformer in evaluation mode, 32-bit.
 
@@ -129,7 +145,7 @@ def create(model: str, weights: Weights) -> Any:
     """
     import transformers
 
-    where, options = _where(model, weights), {"attn_implementation": "sdpa", "dtype": torch.float32}
+    where, options = located(model, weights), {"attn_implementation": "sdpa", "dtype": torch.float32}
     with loading(f"the model {where['pretrained_model_name_or_path']!r}", weights), _without_progress_bars():
         if weights.source == "none":
             config = transformers.AutoConfig.from_pretrained(**where)
@@ -171,8 +187,12 @@ def fast_preprocess(tokenizer: Any, max_length: int) -> TextPreprocess:
     return TextPreprocess(tokenizer=tokenizer.backend_tokenizer, max_length=max_length, pad_id=pad_id)
 
 
-def _where(model: str, weights: Weights) -> dict[str, Any]:
-    """Arguments of `from_pretrained` that say where configuration and tokenizer lie."""
+def located(model: str, weights: Weights) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that say where a model's configuration and that of its preprocessing lie.
+
+    Raises:
+        ConfigError: null weights, and a model that is not on this machine.
+    """
     name = weights.ref if weights.own_config else model
     if weights.source == "none":
         name = str(on_this_machine(model))

@@ -2,9 +2,10 @@
 
 import pytest
 
+from automm import presets
 from automm.choices import for_modalities
 from automm.config import compose, to_settings
-from automm.errors import ConfigError
+from automm.errors import ConfigError, UnknownComponent
 
 ASKED = ("+task=classification", "data.train=t.csv", "data.target=y")
 
@@ -53,3 +54,10 @@ def test_weights_of_modalities_are_searched_where_there_are_several(tmp_path):
 
     assert weights("image", "text") == {"training.image_weight", "training.text_weight"}
     assert weights("text") == set()
+
+
+@pytest.mark.skipif("encoder/audio" in presets.groups(), reason="automm-audio is installed in this environment")
+@pytest.mark.parametrize("asked", ["encoder/audio=logmel", "+encoder/audio=logmel"])
+def test_a_group_that_a_plugin_brings_names_it(asked):
+    with pytest.raises(UnknownComponent, match="pip install automm-audio"):
+        compose([*ASKED, asked])

@@ -234,6 +234,8 @@ def test_a_category_that_is_no_plain_value_names_its_column(tmp_path):
 
 
 def test_columns_without_an_encoder_are_named_with_what_to_do(table):
+    if registry.encoders_of("audio"):
+        pytest.skip("automm-audio is installed in this environment")
     message = failure(table, columns={"title": "audio"})
     assert "'title' is audio (as data.columns says)" in message
     assert "pip install automm-audio" in message

@@ -1,0 +1,1 @@
+"""Presets, found by automm through the entry point `automm.conf`."""
