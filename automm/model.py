@@ -62,11 +62,15 @@ class Absent(nn.Module):
 class Model(nn.Module):
     """Encoders, a fusion and a head for each of its streams; it is handed all three and builds none.
 
+    Its logits are divided by `temperature`, which is 1 until a trained model is calibrated.
+
     Args:
         encoders: by field, in the order of the schema.
         fusion: built for these encoders' specs.
         heads: one a stream, [B, width of the stream] -> [B, C].
     """
+
+    temperature: Tensor
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, heads: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -75,6 +79,7 @@ class Model(nn.Module):
         self.absent = nn.ModuleList(Absent(encoder.spec.width) for encoder in encoders.values())
         self.fusion = fusion
         self.heads = nn.ModuleList(heads)
+        self.register_buffer("temperature", torch.ones(()))
         self._at = {field: at for at, field in enumerate(self.fields)}
 
     @property
@@ -97,7 +102,7 @@ class Model(nn.Module):
         out = Model(
             {field: encoders.get(field, encoder) for field, encoder in own.items()}, self.fusion, list(self.heads)
         )
-        out.absent = self.absent
+        out.absent, out.temperature = self.absent, self.temperature
         return out.train(self.training)
 
     def train(self, mode: bool = True) -> Model:
@@ -125,11 +130,29 @@ class Model(nn.Module):
         Raises:
             TrialFailed: a component raised; the reason names it.
         """
+        return self.fuse(*self.items(batch))
+
+    def items(self, batch: Batch, *, missing: bool = False) -> tuple[dict[str, Features], dict[str, Tensor]]:
+        """Each field's distinct items, prepared for the fusion, and the item each row takes.
+
+        The missing item comes last wherever a row lacks the field, and everywhere if `missing`.
+
+        Raises:
+            TrialFailed: a component raised; the reason names it.
+        """
         features, rows = {}, {}
         for field in self.fields:
-            features[field], rows[field] = self._items(field, batch)
+            features[field], rows[field] = self._items(field, batch, missing)
+        return features, rows
+
+    def fuse(self, items: Mapping[str, Features], rows: Mapping[str, Tensor]) -> tuple[Stream, ...]:
+        """What `items` returns -> what the heads read.
+
+        Raises:
+            TrialFailed: the fusion raised.
+        """
         with _blamed(f"the fusion {type(self.fusion).__name__}"):
-            return self.fusion.fuse(features, rows)
+            return self.fusion.fuse(items, rows)
 
     def encode_prepare(self, field: str, inputs: Mapping[str, Tensor], present_U: Tensor) -> Features:
         """A field's items, missing ones replaced, after the fusion's own work on that field alone."""
@@ -138,7 +161,7 @@ class Model(nn.Module):
         return self.fusion.prepare(field, self.absent[at].replace(encoded, present_U))  # type: ignore[operator]
 
     def logits(self, streams: Sequence[Stream]) -> Tensor:
-        """The heads' logits [B, C], summed by the streams' weights."""
+        """The heads' logits [B, C], summed by the streams' weights, at the model's temperature."""
         total: Tensor | None = None
         for stream, head in zip(streams, self.heads, strict=True):
             logits_BC = head(stream.pooled_BD)
@@ -146,14 +169,14 @@ class Model(nn.Module):
                 logits_BC = logits_BC * stream.weight_B[:, None]
             total = logits_BC if total is None else total + logits_BC
         assert total is not None  # a fusion has a stream
-        return total
+        return total / self.temperature
 
-    def _items(self, field: str, batch: Batch) -> tuple[Features, Tensor]:
-        """Prepared features of a field's items, and the item each row takes; the missing one is one of them."""
+    def _items(self, field: str, batch: Batch, missing: bool) -> tuple[Features, Tensor]:
+        """Prepared features of a field's items, and the item each row takes."""
         at, rows_B, present_B = self._at[field], batch.rows[field], batch.present[field]
         with _blamed(f"the encoder {type(self.encoders[at]).__name__} of {field!r}"):
             features: Features = self.encoders[at](batch.inputs[field])
-        if not bool(present_B.all()):
+        if missing or not bool(present_B.all()):
             rows_B = torch.where(present_B, rows_B, len(features.pooled_BD))
             features = self.absent[at].append(features)  # type: ignore[operator]
         with _blamed(f"the fusion {type(self.fusion).__name__} preparing {field!r}"):

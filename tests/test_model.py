@@ -114,6 +114,15 @@ def test_logits_of_streams_are_summed_by_their_weights():
     torch.testing.assert_close(logits, 0.25 * inputs["a"]["x"] + inputs["b"]["x"])
 
 
+def test_logits_are_divided_by_the_temperature_whatever_stands_for_the_encoders(task, preprocessors):
+    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+    batch = batch_of(preprocessors, [0, 1], [True, True])
+    plain = model(batch)
+    model.temperature.fill_(2.5)
+    torch.testing.assert_close(model(batch), plain / 2.5)
+    torch.testing.assert_close(model.with_encoders({"type": model.encoders[0]})(batch), plain / 2.5)
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode(task, preprocessors):
     model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors)
     model.encoders[0].requires_grad_(False)

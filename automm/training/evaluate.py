@@ -37,6 +37,12 @@ def scores(model: Model, task: Task, part: Part, *, batch_size: int) -> np.ndarr
     return _collected(model, loader, len(part.table), lambda batch: task.probabilities(model(batch)))
 
 
+def logits(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
+    """The logits of every row, float32 [rows, C], in the table's order."""
+    loader = part.loader(batch_size=batch_size, shuffle=False, seed=0)
+    return _collected(model, loader, len(part.table), model)
+
+
 def fused(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
     """The vector of every row that the model's only head reads, float32 [rows, D], in the table's order."""
     loader = part.loader(batch_size=batch_size, shuffle=False, seed=0)
@@ -45,7 +51,7 @@ def fused(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
 
 def _collected(model: Model, loader: Iterable[Batch], rows: int, compute: Callable[[Batch], Tensor]) -> np.ndarray:
     """float32 [rows, D] of what `compute` makes of every batch, in the table's order."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     out: np.ndarray | None = None
     with evaluating(model), torch.inference_mode():
         for batch in loader:
@@ -54,6 +60,11 @@ def _collected(model: Model, loader: Iterable[Batch], rows: int, compute: Callab
                 out = np.full((rows, values_BD.shape[1]), np.nan, np.float32)
             out[batch.index] = values_BD
     return np.empty((0, 0), np.float32) if out is None else out
+
+
+def device_of(model: Model) -> torch.device:
+    """Where a model is."""
+    return model.temperature.device
 
 
 @contextmanager
