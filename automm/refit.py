@@ -39,6 +39,7 @@ class Refit:
     begun: Path | None = None  # a trial's checkpoint to go on from
     on_valid: bool = False  # whether the validation rows are trained on too
     valid: Mapping[str, float] | None = None  # validation metrics, where they are those of another fit
+    unseeing: Path | None = None  # the state of a fit of the candidate that has not learnt from the validation rows
 
 
 class Refits:
@@ -72,7 +73,8 @@ class Refits:
         rows."""
         if self._on_valid:
             epochs = self.settings.training.epochs
-            return Refit(name, trial.candidate, epochs, on_valid=True, valid=trial.values)
+            unseeing = self.objective.state_of(trial)
+            return Refit(name, trial.candidate, epochs, on_valid=True, valid=trial.values, unseeing=unseeing)
         state = self.objective.trial_folder(trial.number) / f"{trial.epochs}.safetensors"
         return Refit(name, trial.candidate, self.settings.training.epochs, begun=state)
 
@@ -176,6 +178,7 @@ class _Training:
             report=report,
         )
         model, preprocessors = objective.whole(fitted, refit.candidate)
+        model.temperature.fill_(self._temperature(refit, state, objective))
         trained = Trained(
             model,
             self.task,
@@ -188,6 +191,18 @@ class _Training:
         )
         save_model(self.folder / refit.name, trained)
         return Outcome(fitted.result.values, fitted.result.epochs, True, fitted.result.seconds)
+
+    def _temperature(self, refit: Refit, state: Path, objective: TrainingObjective) -> float:
+        """What calibrates the model whose fit left `state`, by scores of validation rows that were not learnt from.
+
+        Where they were learnt from, that of the trial it comes from; 1 where it comes from none.
+        """
+        if not refit.on_valid:
+            return objective.temperature(refit.candidate, state)
+        if refit.unseeing is None:
+            return 1.0
+        apart = TrainingObjective(objective.settings, self.splits, self.task, self.folder, fields=refit.fields)
+        return apart.temperature(refit.candidate, refit.unseeing)
 
 
 def alone(defaults: Candidate, fields: Sequence[FieldSpec]) -> Candidate:

@@ -168,6 +168,13 @@ class ServedOtherwise(Classification):
     DECODE = HALF_OR_MORE
 
 
+class NotShares(Classification):
+    """Has label numbers, as a softmax has, and scores each class by itself."""
+
+    def probabilities(self, logits_BC):
+        return torch.sigmoid(logits_BC)
+
+
 class Leaks(Source):
     """One image in two splits."""
 
@@ -194,6 +201,7 @@ BREAKS = [
     ("executor", Swallows, "check_bugs_are_not_swallowed", "`wait` did not"),
     ("task", Forgets, "check_learns_labels", "other labels"),
     ("task", ServedOtherwise, "check_answers", "a bundle that decodes by 'labels of half or more'"),
+    ("task", NotShares, "check_label_numbers", "scores do not sum to 1"),
     ("data", Leaks, "check_splits_do_not_leak", "an image of valid.image is in train too"),
 ]
 

@@ -57,11 +57,15 @@ class Classification(Task):
 
     def targets(self, table: Table) -> dict[str, np.ndarray]:
         """`label`, int64 [rows]."""
-        return {"label": scoring.label_numbers(self._names(table), self.labels)}
+        return {"label": self.label_numbers(table)}
+
+    def label_numbers(self, table: Table) -> np.ndarray:
+        """Each row's class."""
+        return scoring.label_numbers(self._names(table), self.labels)
 
     def perfect(self, table: Table) -> np.ndarray:
         """One-hot [rows, C]."""
-        return scoring.one_hot(self.targets(table)["label"], len(self.labels))
+        return scoring.one_hot(self.label_numbers(table), len(self.labels))
 
     def head(self, width: int, *, hidden: int, dropout: float) -> nn.Module:
         """[B, width] -> logits [B, C]."""
@@ -79,7 +83,7 @@ class Classification(Task):
 
     def metrics(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
         """`accuracy`, `accuracy/<group>` for every value of every group, `loss` (mean negative log-likelihood)."""
-        label_B = self.targets(table)["label"]
+        label_B = self.label_numbers(table)
         right_B = (scores_BC.argmax(axis=1) == label_B).astype(np.float64)
         return {
             **dict(scoring.by_group("accuracy", right_B, table.groups)),

@@ -54,6 +54,13 @@ class Task:
         """The classes of rows whose class no training row has, one entry a row; empty where targets are no classes."""
         return []
 
+    def label_numbers(self, table: Table) -> np.ndarray | None:
+        """Which output each row's answer is, int64 [rows], UNSEEN where none; None where scores are no softmax.
+
+        A model is calibrated by these, and its answer is the output of the highest score.
+        """
+        return None
+
     def perfect(self, table: Table) -> np.ndarray:
         """The scores [rows, C] float32 a perfect model gives. All zero: an unseen target."""
         raise NotImplementedError(f"{type(self).__name__} states no perfect scores; closed forms need them")

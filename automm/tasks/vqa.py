@@ -92,6 +92,10 @@ class VQA(Task):
                 answer_BK[row, k], score_BK[row, k] = number, score
         return {"answer": answer_BK, "score": score_BK}
 
+    def label_numbers(self, table: Table) -> np.ndarray | None:
+        """Each row's answer, where there is one."""
+        return None if self.people else self.targets(table)["label"]
+
     def perfect(self, table: Table) -> np.ndarray:
         """What each answer scores for each row, [rows, C]."""
         targets = self.targets(table)

@@ -81,6 +81,19 @@ def check_metrics(under_test: Subject) -> None:
     require(best["loss"] < base["loss"], f"loss is {best['loss']} at best and {base['loss']} by majority")
 
 
+def check_label_numbers(under_test: Subject) -> None:
+    """Where scores are a softmax, a row's label number is the output that perfect scores answer with."""
+    task, table = _fitted(under_test)
+    label_B = task.label_numbers(table)
+    if label_B is None:
+        return
+    require(np.array_equal(label_B, task.perfect(table).argmax(axis=1)), "label numbers are not the perfect answers")
+    scores_BC = task.probabilities(
+        torch.randn(len(table), len(task.labels), generator=torch.Generator().manual_seed(0))
+    )
+    require(bool((scores_BC.sum(dim=1) - 1).abs().max() < 1e-5), "there are label numbers, and scores do not sum to 1")
+
+
 def check_answers(under_test: Subject) -> None:
     """Decoded scores and results are plain JSON; a bundle decodes alike; the perfect answers are not wrong."""
     task, table = _fitted(under_test)
@@ -99,6 +112,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_learns_labels,
     check_learns_from_logits,
     check_metrics,
+    check_label_numbers,
     check_answers,
 )
 

@@ -76,7 +76,7 @@ class FitJob:
     horizon: int  # what schedules are drawn over, so that a paused trial continues on the same curve
     settings: TrainingSettings
     checkpoint: Path | None = None  # the file to continue from; needed where start_epoch > 0
-    save_to: Path | None = None  # the file to keep up to date after every epoch
+    save_to: Path | None = None  # a Snapshot to keep up to date after every epoch: its `best`, else its `model`, counts
 
 
 @dataclass(frozen=True)

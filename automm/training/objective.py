@@ -37,10 +37,12 @@ from automm.runtime.preprocess import Preprocess
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
-from automm.training.evaluate import scores
+from automm.training import calibration, checkpoint
+from automm.training.determinism import deterministic
+from automm.training.evaluate import logits, scores
 from automm.training.fit import FitJob, FitResult, Part
 from automm.training.frozen import FrozenFeatures
-from automm.trial import Job, Outcome, Report
+from automm.trial import Job, Outcome, Report, Trial
 from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Splits, Table
 
 CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory
@@ -145,20 +147,7 @@ class TrainingObjective:
         Raises:
             TrialFailed: it cannot go on.
         """
-        kept = self._kept(candidate, self.schema)
-        preprocessors = {
-            field.name: fit_preprocess(candidate, field, self.train)
-            for field in self.schema.inputs
-            if field.name not in kept
-        }
-        model = build_model(
-            candidate,
-            self.schema,
-            self.task,
-            preprocessors=preprocessors,
-            stand_ins={name: Precomputed(spec) for name, spec in kept.items()},
-            seed=self.settings.seed,
-        )
+        model, preprocessors = self._built(candidate)
         job = FitJob(
             model=model,
             task=self.task,
@@ -176,6 +165,43 @@ class TrainingObjective:
         write_gradients(save_to, result)
         return Fitted(model, preprocessors, result)
 
+    def _built(self, candidate: Candidate) -> tuple[Model, dict[str, Preprocess]]:
+        """The untrained model of a candidate, and the preprocessing of fields whose features are not kept."""
+        kept = self._kept(candidate, self.schema)
+        preprocessors = {
+            field.name: fit_preprocess(candidate, field, self.train)
+            for field in self.schema.inputs
+            if field.name not in kept
+        }
+        model = build_model(
+            candidate,
+            self.schema,
+            self.task,
+            preprocessors=preprocessors,
+            stand_ins={name: Precomputed(spec) for name, spec in kept.items()},
+            seed=self.settings.seed,
+        )
+        return model, preprocessors
+
+    def temperature(self, candidate: Candidate, state: Path) -> float:
+        """What calibrates the fit that left `state`, to four digits; 1 where scores are no softmax.
+
+        It is found on the validation rows, which that fit must not have learnt from.
+
+        Raises:
+            StudyError: the state is damaged, or another candidate's.
+        """
+        label_B = self.task.label_numbers(self.valid)
+        if label_B is None:
+            return 1.0
+        model, preprocessors = self._built(candidate)
+        tensors = checkpoint.read(state).tensors
+        checkpoint.load_weights(model, tensors.get("best") or tensors["model"])
+        part = self._part(self.valid, candidate, preprocessors)
+        with deterministic(torch.device("cpu"), self.settings.training.threads):
+            logits_BC = logits(model, part, batch_size=_MOST_ROWS)
+        return round(calibration.temperature(logits_BC, label_B), 4)
+
     def whole(self, fitted: Fitted, candidate: Candidate) -> tuple[Model, dict[str, Preprocess]]:
         """A fitted model with all of its encoders, and every field's preprocessing: what can be exported."""
         encoders, preprocessors = {}, {}
@@ -190,10 +216,17 @@ class TrainingObjective:
         self, model: Model, candidate: Candidate, table: Table, preprocessors: Mapping[str, Preprocess]
     ) -> np.ndarray:
         """What a whole model scores on a table, float32 [rows, C]; features that are kept are not computed again."""
+        reader, part = self.reading(model, candidate, table, preprocessors)
+        return scores(reader, self.task, part, batch_size=_MOST_ROWS)
+
+    def reading(
+        self, model: Model, candidate: Candidate, table: Table, preprocessors: Mapping[str, Preprocess]
+    ) -> tuple[Model, Part]:
+        """A whole model as it reads kept features, and a table in which they stand for what was encoded."""
         kept = self._kept(candidate, table.schema)
         stand_ins = {name: Precomputed(spec) for name, spec in kept.items()}
         part = self._part(table, candidate, {n: p for n, p in preprocessors.items() if n not in kept})
-        return scores(model.with_encoders(stand_ins), self.task, part, batch_size=_MOST_ROWS)
+        return model.with_encoders(stand_ins), part
 
     def _specs(self, candidate: Candidate) -> list[FeatureSpec]:
         """What the encoders return, in order."""
@@ -258,6 +291,13 @@ class TrainingObjective:
     def trial_folder(self, trial: int) -> Path:
         """Where a trial keeps its state."""
         return self.folder / f"{trial:04d}"
+
+    def state_of(self, trial: Trial) -> Path | None:
+        """What a trial left when it was last measured; None where it is gone."""
+        states = {int(state.stem): state for state in self.trial_folder(trial.number).glob("[0-9]*.safetensors")}
+        if not states:
+            return None
+        return states.get(trial.epochs, states[max(states)])  # a fit that ended early lies under where it was to end
 
     def keep(self, trials: set[int]) -> None:
         """Drop the state of all other trials."""

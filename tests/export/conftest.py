@@ -14,7 +14,9 @@ def settings():
 
 @pytest.fixture(scope="session")
 def trained():
-    return make_trained()
+    made = make_trained()
+    made.model.temperature.fill_(1.7)  # as a calibrated one has
+    return made
 
 
 @pytest.fixture(scope="session")

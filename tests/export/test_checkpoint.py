@@ -16,6 +16,7 @@ def test_a_saved_model_is_the_same_function(run_dir, trained):
     assert loaded.schema == trained.schema
     assert loaded.metrics == trained.metrics
     assert not loaded.model.training
+    assert float(loaded.model.temperature) == pytest.approx(1.7)
     rows = [*trained.rows, {}]
     np.testing.assert_array_equal(torch_scores(loaded, rows), torch_scores(trained, rows))
     stored = [*loaded.rows, {}]  # the raw rows too are the same, as files

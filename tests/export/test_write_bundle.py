@@ -10,6 +10,7 @@ from automm.errors import ExportError
 from automm.export.bundle import write_bundle
 from automm.export.parity import check_parity, torch_scores
 from automm.runtime import Predictor
+from automm.training.calibration import at_temperature_one
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,14 @@ def test_fresh_rows_score_as_in_training(predictor, trained):
     ]
     for batch in (rows[:1], rows[1:3], rows, rows * 5):
         np.testing.assert_allclose(predictor.scores(batch), torch_scores(trained, batch), atol=1e-5)
+
+
+def test_scores_are_calibrated_and_answers_what_they_were(predictor, trained):
+    found = predictor.scores(trained.rows)
+    plain = torch_scores(make_trained(), trained.rows)  # the same weights at temperature 1
+    np.testing.assert_allclose(at_temperature_one(found, 1.7), plain, atol=1e-5)
+    assert np.abs(found - plain).max() > 1e-3
+    np.testing.assert_array_equal(found.argmax(axis=1), plain.argmax(axis=1))
 
 
 def test_a_missing_modality_is_not_a_placeholder(predictor):
