@@ -10,7 +10,17 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from automm.report.metrics import ending, figure, headline_metric, scoreboard, seconds, signature, words
+from automm.report.metrics import (
+    drop,
+    ending,
+    figure,
+    headline_metric,
+    input_name,
+    scoreboard,
+    seconds,
+    signature,
+    words,
+)
 from automm.types import Goal
 
 if TYPE_CHECKING:
@@ -105,6 +115,7 @@ def print_summary(
         board.add_row(words(group), *(figure(values.get(group), metric) for values in models.values()))
     out.print()
     out.print(board)
+    _print_reliance(out, result)
     best = result.get("best") or {}
     out.print(Text("\nbest configuration", style="bold"))
     for line in best.get("overrides") or ["no trial was completed"]:
@@ -115,6 +126,25 @@ def print_summary(
     spent = result.get("seconds") or {}
     parts = ", ".join(f"{words(stage)} {seconds(value)}" for stage, value in spent.items())
     out.print(Text(f"\n{parts}; the search ended because {ending(result.get('stopped_by'))}"), soft_wrap=True)
+
+
+def _print_reliance(out: Console, result: Mapping[str, Any]) -> None:
+    """What is left of the goal's metric without each input, and with each shuffled."""
+    about = result.get("explained")
+    if not about:
+        return
+    metric = about["metric"]
+    rows = f"{about['rows']:,} {'test' if about['split'] == 'test' else 'validation'} rows"
+    title = f"{words(metric)} on {rows}: {figure(about['whole'][metric], metric)}"
+    board = RichTable(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in ("input", "without it", "drop when shuffled"):
+        board.add_column(column, justify="left" if column == "input" else "right")
+    for name, values in result["removed"].items():
+        lost = result["importance"][name]
+        shuffled = f"{drop(lost['drop'], metric)} ± {drop(lost['spread'], metric).removesuffix(' points')}"
+        board.add_row(Text(input_name(name)), figure(values[metric], metric), shuffled)
+    out.print()
+    out.print(board)
 
 
 def console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:

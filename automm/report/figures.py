@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from automm.report.data import GradientRecord, TrialRecord
-from automm.report.metrics import figure, is_share, signature, words
+from automm.report.metrics import figure, input_name, is_share, signature, words
 from automm.report.parameters import Axis, Importance
 from automm.types import Goal
 
@@ -180,6 +180,51 @@ def group_bars(groups: Sequence[str], models: Mapping[str, Mapping[str, float]],
     fig.update_layout(barmode="group", bargap=0.28)
     if is_share(metric):
         fig.update_yaxes(tickformat=".0%", range=[0, 1.02])
+    return fig
+
+
+def reliance_bars(importance: Mapping[str, Mapping[str, float]], metric: str) -> go.Figure:
+    """How much worse the metric becomes with an input shuffled, a bar an input in the order given from the top."""
+    names = list(importance)[::-1]
+    scale = 100 if is_share(metric) else 1
+    fig = _figure(f"drop in {words(metric)}{', points' if is_share(metric) else ''}", "", height=110 + 28 * len(names))
+    fig.add_bar(
+        x=[scale * importance[name]["drop"] for name in names],
+        y=[html.escape(input_name(name)) for name in names],
+        error_x={"array": [scale * importance[name]["spread"] for name in names], "color": MODELS[1], "thickness": 1.5},
+        hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+        orientation="h",
+        marker_color=ACCENT,
+    )
+    return fig
+
+
+def reliability(before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]]) -> go.Figure:
+    """The share of right answers by their score, with the diagonal on which scores would be such shares."""
+    fig = _figure("score of the answer", "share that is right", height=400)
+    fig.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": QUIET, "dash": "dash"},
+        name="as it should be",
+        hoverinfo="skip",
+    )
+    for name, bins, color in (("at temperature 1", before, MODELS[1]), ("calibrated", after, ACCENT)):
+        most = max((each["rows"] for each in bins), default=1)
+        sizes = [6 + 16 * math.sqrt(each["rows"] / most) for each in bins]
+        fig.add_scatter(
+            x=[each["score"] for each in bins],
+            y=[each["right"] for each in bins],
+            text=[f"{each['rows']:,} rows" for each in bins],
+            hovertemplate="score %{x:.1%}, right %{y:.1%}<br>%{text}<extra></extra>",
+            mode="lines+markers",
+            name=name,
+            line={"color": color, "width": 1.5},
+            marker={"size": sizes, "opacity": 0.8, "line_width": 0},
+        )
+    fig.update_xaxes(tickformat=".0%", range=[0, 1.02])
+    fig.update_yaxes(tickformat=".0%", range=[-0.02, 1.04])
     return fig
 
 

@@ -54,6 +54,16 @@ def figure(value: float | None, metric: str) -> str:
     return f"{100 * value:.1f} %" if is_share(metric) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
+def drop(value: float, metric: str) -> str:
+    """A difference between two values of a metric: points of percent for accuracies, else four digits."""
+    return f"{100 * value:.1f} points" if is_share(metric) else f"{value:.4g}"
+
+
+def input_name(name: str) -> str:
+    """An input of result.json for readers: a modality, or one of its fields, whose name stays as it is."""
+    return name.replace("/", ": ", 1)
+
+
 def words(name: str) -> str:
     """An identifier as words."""
     return name.replace("non_", "non-").replace("_", " ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from automm.report import sections
+from automm.report import explained, samples, sections
 from automm.report.data import ReportData
 from automm.report.markup import Markup, join
 from automm.report.metrics import words
@@ -44,8 +44,10 @@ def _body(data: ReportData) -> Markup:
         [
             sections.headline(data),
             sections.accuracy(data),
+            explained.reliance(data),
+            explained.calibration(data),
             sections.configuration(data),
-            sections.samples(data),
+            samples.samples(data),
             sections.search_history(data),
             parallel,
             importance,

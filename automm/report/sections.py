@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import shlex
 from collections.abc import Mapping
@@ -12,17 +11,13 @@ import plotly.graph_objects as go
 import plotly.io
 
 from automm.report import figures
-from automm.report.data import ReportData, Sample, TrialRecord
-from automm.report.markup import Markup, element, image, join, section, table
+from automm.report.data import ReportData, TrialRecord
+from automm.report.markup import Markup, element, join, section, table
 from automm.report.metrics import OVERALL, ending, figure, headline_metric, scoreboard, seconds, signature, words
 from automm.report.parameters import Importance, axes, importance, short_names
-from automm.report.sounds import player
-from automm.runtime.rows import png
 
 FEW_TRIALS = 40
 MOST_AXES = 10
-MOST_SAMPLES = 24
-_VERDICTS = {True: ("✓ ", "sample right"), False: ("✗ ", "sample wrong"), None: ("", "sample")}  # mark and class
 _NOTES = {
     "majority": "what the training targets alone tell: the commonest answer, or the mean of numbers",
     "defaults": "the unsearched configuration at the budget of the final training",
@@ -219,47 +214,6 @@ def _default_reason(trial: TrialRecord) -> str:
 
 def _listed(candidate: Mapping[str, Any]) -> Markup:
     return element("code", ", ".join(f"{path}={value}" for path, value in candidate.items()))
-
-
-def samples(data: ReportData) -> Markup:
-    """A few rows with what the model said of them."""
-    if not data.samples:
-        return section("samples", "Sample predictions", element("p", "No samples were kept.", class_="soft"))
-    cards = [_card(sample) for sample in data.samples[:MOST_SAMPLES]]
-    said = f"Rows of the {data.sampled} set, chosen to be read: their mix says nothing about how good the model is."
-    grid = element("div", *cards, class_="samples")
-    return section("samples", "Sample predictions", element("p", said, class_="soft"), grid)
-
-
-def _card(sample: Sample) -> Markup:
-    media = [_missing(n) if value is None else image(data_uri(value), n) for n, value in sample.images.items()]
-    media += [_missing(n) if value is None else player(value, n) for n, value in sample.sounds.items()]
-    texts = [element("p", "–" if value is None else value) for value in sample.texts.values()]
-    sure = "" if sample.score is None else f" ({100 * sample.score:.0f} %)"
-    mark, look = _VERDICTS[sample.right]
-    verdict = [element("p", f"{mark}{_answer(sample.prediction)}{sure}", class_="verdict")]
-    if not sample.right:
-        verdict.append(element("p", f"answer: {_answer(sample.answer)}", class_="soft"))
-    return element("div", *media, *texts, *verdict, class_=look)
-
-
-def _missing(name: str) -> Markup:
-    return element("p", f"{name}: missing", class_="soft")
-
-
-def _answer(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def data_uri(value: Any) -> str:
-    """A raw image as a PNG data URI.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    return f"data:image/png;base64,{base64.b64encode(png(value)).decode('ascii')}"
 
 
 def configuration(data: ReportData) -> Markup:

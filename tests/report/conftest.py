@@ -74,6 +74,26 @@ def make_result(trials):
             "image_only": scores(0.35),
             "defaults": scores(0.8),
         },
+        "explained": {"split": "test", "rows": 2048, "repeats": 5, "metric": "accuracy", "whole": scores(0.93)},
+        "removed": {
+            name: scores(middle)
+            for name, middle in {"image": 0.47, "text": 0.34, "text/a_b": 0.41, "text/<b>": 0.92}.items()
+        },
+        "importance": {
+            "image": {"drop": 0.45, "spread": 0.012},
+            "text": {"drop": 0.561, "spread": 0.02},
+            "text/a_b": {"drop": 0.5, "spread": 0.01},
+            "text/<b>": {"drop": -0.001, "spread": 0.002},
+        },
+        "calibration": {
+            "temperature": 1.372,
+            "fitted_by": "trial",
+            "ece_before": 0.084,
+            "ece_after": 0.021,
+            "bins": 15,
+            "bins_before": [{"score": 0.6, "right": 0.5, "rows": 30}, {"score": 0.99, "right": 0.95, "rows": 970}],
+            "bins_after": [{"score": 0.55, "right": 0.52, "rows": 40}, {"score": 0.96, "right": 0.95, "rows": 960}],
+        },
         "bundle": "bundle",
         "versions": {"automm": "0.1.0", "torch": "2.14.1"},
         "cpu": {"model": "A CPU", "flags": ["avx2", "fma"], "physical": 2},

@@ -74,7 +74,16 @@ def test_the_summary_has_every_group_baseline_and_path(story):
     assert "runs/a/bundle" in text
 
 
-@pytest.mark.parametrize("missing", ["test", "baselines", "best", "seconds"])
+def test_the_summary_says_what_is_left_without_an_input(story):
+    file = io.StringIO()
+    print_summary(story.result, story.goal, {}, file=file)
+    assert "accuracy on 2,048 test rows: 93.0 %" in file.getvalue()
+    (row,) = [line for line in file.getvalue().splitlines() if "text: a_b" in line]
+    assert "41.0 %" in row
+    assert "50.0 points ± 1.0" in row
+
+
+@pytest.mark.parametrize("missing", ["test", "baselines", "best", "seconds", "explained"])
 def test_a_summary_lives_with_what_there_is(story, missing):
     file = io.StringIO()
     print_summary({k: v for k, v in story.result.items() if k != missing}, story.goal, {}, file=file)

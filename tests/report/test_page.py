@@ -1,6 +1,7 @@
 """The page by its structure: parsed as a browser would, without a browser."""
 
 import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,17 +9,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from automm.errors import DataError
 from automm.report.data import Sample, TrialRecord
 from automm.report.page import write_report
-from automm.report.sections import data_uri
+from automm.report.samples import data_uri
 from automm.report.sounds import RATE, SECONDS
 from automm.runtime.audio import decode
 
-FIGURES = ("groups", "history", "parallel", "importance", "curves", "gradients")
+FIGURES = ("groups", "reliance", "calibration", "history", "parallel", "importance", "curves", "gradients")
 SECTIONS = (
     "accuracy",
+    "reliance",
+    "calibration",
     "configuration",
     "samples",
     "history",
@@ -117,6 +121,30 @@ def test_the_headline_stands_beside_its_baselines(page, story):
         for group in ("accuracy", "accuracy/relational", "accuracy/closest"):
             assert f"{100 * values[group]:.1f} %" in words
     assert "26 trials (5 completed, 20 pruned, 1 failed), 20 min 07 s in all" in words
+
+
+def test_inputs_are_shown_by_what_is_left_without_them_and_what_shuffling_costs(page, story):
+    words = Page(page).words
+    assert "The accuracy on 2,048 test rows" in words
+    for name, values in story.result["removed"].items():
+        assert name.replace("/", ": ") in words
+        assert f"{100 * values['accuracy/closest']:.1f} %" in words
+    ((trace,), _) = figures(page)["reliance"]
+    assert trace["y"] == ["text: &lt;b&gt;", "image", "text: a_b", "text"]  # plotly draws from below
+    assert trace["x"] == pytest.approx([-0.1, 45, 50, 56.1])
+    assert trace["error_x"]["array"] == pytest.approx([0.2, 1.2, 1, 2])
+
+
+def test_scores_are_shown_against_shares_of_right_answers(page, short, tmp_path):
+    words = Page(page).words
+    assert "Scores miss that by 2.1 % on average" in words
+    assert "at temperature 1 it would be 8.4 %" in words
+    assert "a temperature of 1.372, which moves no answer and is fitted to the scores" in words
+    _, before, after = figures(page)["calibration"][0]
+    assert (before["x"], before["y"]) == ([0.6, 0.99], [0.5, 0.95])
+    assert after["text"] == ["40 rows", "960 rows"]
+    bare = replace(short, result={**short.result, "calibration": None})
+    assert "left as they are" in Page(write_report(tmp_path, bare).read_text(encoding="utf-8")).words
 
 
 def test_the_history_colours_states_and_draws_the_incumbent(page, story):
@@ -252,6 +280,19 @@ def test_audio_is_played_from_the_page_itself(tmp_path, short):
     assert (len(low[0]), low[1]) == (100, 8000)
     np.testing.assert_allclose(low[0], tone[:100], atol=1e-4)
     assert "gone: missing" in parsed.words
+
+
+def test_large_images_are_made_smaller_and_cells_of_several_fields_are_named(tmp_path, short):
+    row = {"title": "words " * 100, "area_m2": 12.5, **{f"x{at}": at for at in range(12)}}
+    many = Sample({"front": np.zeros((900, 600, 3), np.uint8), "back": None}, row, "yes", "yes")
+    parsed = Page(write_report(tmp_path, replace(short, samples=[many])).read_text(encoding="utf-8"))
+    (source,) = parsed.images
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    assert picture.size == (240, 360)
+    for said in ("front", "back: missing", "area_m2: 12.5", "x7: 7", "and 4 more"):
+        assert said in parsed.words
+    assert "words …" in parsed.words
+    assert "x8" not in parsed.words
 
 
 def test_a_number_is_neither_right_nor_wrong_and_a_list_reads_as_words(tmp_path, short):
