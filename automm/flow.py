@@ -19,6 +19,7 @@ import numpy as np
 from automm import registry
 from automm.data.source import Source
 from automm.errors import ExportError, StudyError
+from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.refit import Refit, Refits
@@ -236,6 +237,27 @@ class Run:
         write_json(self.dir.path / "predictions.json", answers)
         return found
 
+    @cached_property
+    def explained(self) -> dict[str, Any]:
+        """Which inputs the winner relies on, and whether its scores can be believed: a part of result.json.
+
+        Read off the rows of the test once that is over, for it chooses nothing; off validation where nothing is tested.
+        """
+        self.progress.say("inputs removed and shuffled, scores against shares of right answers")
+        split, table, scores_BC = self._shown
+        seed, winner = self.settings.seed, self._winner
+        inputs = inputs_relied_on(self.trained, self.objective, table, self.goal, split=split, seed=seed)
+        fitted_by = "winner" if not winner.on_valid else "trial" if winner.unseeing else None
+        return {**inputs, "calibration": calibration_of(self.trained, scores_BC, table, fitted_by=fitted_by)}
+
+    @cached_property
+    def _shown(self) -> tuple[str, Table, np.ndarray]:
+        """The rows that the winner is shown by, what they are called, and what it scores on them."""
+        if self.tested:
+            assert self.splits.test is not None
+            return "test", self.splits.test, self.test_scores
+        return "valid", self.splits.valid, self.score(self.trained, self.splits.valid)
+
     def score(self, trained: Trained, table: Table) -> np.ndarray:
         """What a model scores on a table, float32 [rows, C]."""
         table = only(table, tuple(trained.preprocessors))
@@ -303,14 +325,13 @@ class Run:
                 "total": self.seconds,
             },
             bundle=bundle,
+            explained=self.explained,
         )
 
     def report(self, values: Mapping[str, Any]) -> Path:
         """Write report.html."""
         self.progress.say("report")
-        table = self.splits.test if self.tested else self.splits.valid
-        assert table is not None
-        found = self.test_scores if self.tested else self.score(self.trained, table)
+        _, table, found = self._shown
         return write_report(
             self.dir.path,
             story(

@@ -32,6 +32,7 @@ def result_of(
     baselines: Mapping[str, Mapping[str, float]],
     seconds: Mapping[str, float],
     bundle: str | None,
+    explained: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The figures of a run, plain JSON.
 
@@ -46,6 +47,7 @@ def result_of(
         seconds: by the clock, of the search and in `total`; what the fits of the refit and of the baselines took, which
             side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
+        explained: what the winner relies on, and how far its scores can be believed, by key.
     """
     states: list[str] = [trial.state for trial in searched.trials]
     return {
@@ -64,6 +66,7 @@ def result_of(
         },
         "test": dict(test),
         "baselines": {name: dict(values) for name, values in baselines.items()},
+        **explained,
         "bundle": bundle,
         "versions": versions(_PACKAGES),
         "cpu": describe(),

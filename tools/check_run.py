@@ -21,6 +21,10 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "best": ("candidate", "overrides", "valid"),
     "test": ("accuracy", "accuracy/relational", "accuracy/non_relational"),
     "baselines": ("majority", "image_only", "text_only", "defaults"),
+    "explained": ("split", "rows", "metric", "whole"),
+    "removed": ("image", "text"),
+    "importance": ("image", "text"),
+    "calibration": ("temperature", "ece_before", "ece_after"),
 }
 SCALARS = {"schema": int, "task": str, "seed": int, "stopped_by": str, "bundle": str, "versions": dict, "cpu": dict}
 

@@ -15,6 +15,7 @@ import yaml
 from automm.choices import for_modalities
 from automm.config import compose, to_settings
 from automm.errors import DataError, StudyError
+from automm.export.checkpoint import load_model
 from automm.flow import run
 from automm.runtime import Predictor
 from automm.search.study import Study
@@ -54,6 +55,27 @@ def test_result_json_keeps_its_contract(finished):
     assert values["bundle"] == "bundle"
     assert values["versions"]["automm"]
     assert values["cpu"]["flags"] is not None
+
+
+def test_what_the_winner_relies_on_is_measured_on_the_test(finished):
+    values = stored(finished.run_dir)
+    about = values["explained"]
+    assert (about["split"], about["rows"], about["metric"]) == ("test", 240, "accuracy")
+    assert about["whole"] == pytest.approx(values["test"], abs=1e-4)
+    assert set(values["removed"]) == set(values["importance"]) == {"image", "text"}
+    assert set(values["removed"]["text"]) == set(values["test"])
+    assert values["removed"]["text"]["accuracy"] < values["test"]["accuracy"]
+    assert values["importance"]["text"]["drop"] > values["importance"]["text"]["spread"]
+
+
+def test_the_winner_is_calibrated_by_its_own_validation_rows(finished):
+    values = stored(finished.run_dir)["calibration"]
+    assert values["fitted_by"] == "winner"
+    saved = load_model(finished.run_dir / "checkpoints" / "best")
+    assert float(saved.model.temperature) == pytest.approx(values["temperature"])
+    assert values["temperature"] != 1
+    assert sum(each["rows"] for each in values["bins_after"]) == 240
+    assert 0 <= values["ece_after"] <= 1
 
 
 def test_accuracy_is_that_of_the_stored_predictions(finished):
