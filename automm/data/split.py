@@ -49,6 +49,34 @@ def split_rows(
     return np.flatnonzero(~small), np.flatnonzero(small)
 
 
+def split_latest(
+    times: np.ndarray, *, fraction: float, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the earlier and of the later part, both ascending; the later holds about `fraction` of them.
+
+    Nothing is drawn: every row of the later part comes after all of the earlier. Rows of one time (float64 [rows]) stay
+    on one side, and so do those of one group (an array [rows] of anything that sorts). Of the cuts that leaves, the one
+    nearest to the fraction is taken.
+
+    Raises:
+        DataError: it leaves none.
+    """
+    when = np.unique(times, return_inverse=True)[1].reshape(-1)
+    later = np.bincount(when)[::-1].cumsum()[::-1]  # by time: the rows from it on
+    may_cut = np.arange(len(later)) > 0  # by time: whether the later part may begin with it
+    for members in [] if groups is None else _members(np.unique(groups, return_inverse=True)[1].reshape(-1)):
+        may_cut[when[members].min() + 1 : when[members].max() + 1] = False
+    cuts = np.flatnonzero(may_cut)[::-1]  # of two as near, the later
+    if not len(cuts):
+        across = ", and rows that belong together (a group, an image) lie on both sides of each" * (len(later) > 1)
+        raise DataError(
+            f"{len(times)} rows cannot be split by time: there are {len(later)} different times{across}. "
+            "Next: another column for data.time, no data.group, or files of their own for validation and test."
+        )
+    cut = cuts[np.abs(later[cuts] - fraction * len(times)).argmin()]
+    return np.flatnonzero(when < cut), np.flatnonzero(when >= cut)
+
+
 def linked(keys: Sequence[np.ndarray]) -> np.ndarray:
     """A group number a row, int64 [rows]: rows that share a value of any key (int [rows], negative = none) are in one.
 

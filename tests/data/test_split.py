@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from automm.data.split import check_disjoint, joined, linked, same_inputs, split_rows, take
+from automm.data.split import check_disjoint, joined, linked, same_inputs, split_latest, split_rows, take
 from automm.errors import DataError
 from automm.types import Column, FieldSpec, Schema, Table
 
@@ -132,3 +132,37 @@ def test_joined_tables_hold_the_rows_of_both_in_order():
     assert [both.row(at)["word"] for at in range(6)] == ["b", None, "a", "b", "c", None]
     assert (list(both.targets), list(both.ids)) == ([1, 2, 3, 4, 5, 6], list("xyzuvw"))
     assert both.groups["g"].tolist() == ["x"] * 3 + ["u"] * 3
+
+
+def test_the_latest_rows_are_split_off_and_ties_stay_together():
+    times = np.array([3.0, 1.0, 2.0, 3.0, 5.0, 4.0, 5.0, 0.0, 2.0, 1.0])
+    earlier, later = split_latest(times, fraction=0.2)
+    parts_are_exact((earlier, later), 10)
+    assert later.tolist() == [4, 6]
+    assert split_latest(times, fraction=0.3)[1].tolist() == [4, 5, 6]
+    assert split_latest(times, fraction=0.25)[1].tolist() == [4, 6]  # of two cuts as near, the later
+    assert split_latest(times, fraction=0.4)[1].tolist() == [4, 5, 6]  # 3 is nearer to 4 than 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_time_parts_groups_where_it_can(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 200, 1000)
+    times = groups + rng.normal(size=1000) * 0.2  # each group within its own stretch of time, more or less
+    earlier, later = split_latest(times, fraction=0.15, groups=groups)
+    parts_are_exact((earlier, later), 1000)
+    assert times[earlier].max() < times[later].min()
+    assert not set(groups[earlier]) & set(groups[later])
+    assert 0.1 < len(later) / 1000 < 0.2
+
+
+@pytest.mark.parametrize(
+    ("times", "groups", "why"),
+    [
+        ([7.0] * 10, None, "there are 1 different times. Next"),
+        ([1.0, 2.0, 3.0, 4.0], [0, 1, 1, 0], "4 different times, and rows that belong together .* on both sides"),
+    ],
+)
+def test_what_no_time_parts_is_an_error(times, groups, why):
+    with pytest.raises(DataError, match=why):
+        split_latest(np.array(times), fraction=0.2, groups=None if groups is None else np.array(groups))

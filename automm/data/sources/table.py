@@ -16,7 +16,7 @@ from automm.data.json_records import need_path
 from automm.data.problems import Problems, check_on_error
 from automm.data.schema import infer, infer_columns
 from automm.data.source import Source
-from automm.data.split import check_disjoint, linked, same_inputs, split_rows, take
+from automm.data.split import check_disjoint, linked, same_inputs, split_latest, split_rows, take
 from automm.data.table_files import Cells, read_cells
 from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
@@ -40,6 +40,9 @@ class TableSource(Source):
     group, a file or all of their inputs stay on one side. Where tables are given, sharing a group or a file with
     another is an error; rows alike in all inputs are logged.
 
+    With `time` the rows that are drawn are the latest ones instead: first those of the test, then those of validation.
+    Rows of one time, of one group or with one image stay on one side; where no cut leaves them there, that is an error.
+
     Args:
         train: the table to train on.
         target: the column to predict.
@@ -48,6 +51,8 @@ class TableSource(Source):
         columns: modality by column, where the inferred one is wrong.
         drop: columns to leave out; one name or a list.
         group: a column whose rows belong together, such as a patient; it is no input.
+        time: a column that says when a row was, as numbers or dates; what is drawn for validation and test is then
+            the latest. It is no input unless `columns` names it.
         id: a column that names the rows in results; it is no input. null = the row's number in its file.
         valid_fraction: share of the rows left after the test that validate, where `valid` is null.
         test_fraction: share of the rows that test, where `test` is null; 0 = no test.
@@ -66,6 +71,7 @@ class TableSource(Source):
         columns: Mapping[str, str] | None = None,
         drop: Sequence[str] | str = (),
         group: str | None = None,
+        time: str | None = None,
         id: str | None = None,
         valid_fraction: float = 0.15,
         test_fraction: float = 0.15,
@@ -78,7 +84,7 @@ class TableSource(Source):
                 f"data.valid_fraction={valid_fraction}, data.test_fraction={test_fraction}: shares lie between 0 and 1"
             )
         self.paths = {"train": train, "valid": valid, "test": test}
-        self.target, self.group, self.id = target or "", group, id
+        self.target, self.group, self.time, self.id = target or "", group, time, id
         self.columns = dict(columns or {})
         self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
         self.valid_fraction, self.test_fraction = valid_fraction, test_fraction
@@ -98,25 +104,26 @@ class TableSource(Source):
             if field.modality == "numeric"
         }
         tables: dict[str, Table] = {}
-        groups: dict[str, list[Any] | None] = {}
+        beside: dict[str, Cells] = {}
         for split, path in paths.items():
-            tables[split], groups[split] = self._table(cells[split], path, schema, readers, split == "test")
+            tables[split], beside[split] = self._table(cells[split], path, schema, readers, split)
         if "test" not in tables and self.test_fraction > 0:
-            self._draw("test", self.test_fraction, seed, tables, groups)
+            self._draw("test", self.test_fraction, seed, tables, beside)
         if "valid" not in tables:
-            self._draw("valid", self.valid_fraction, seed, tables, groups)
-        _check_leaks(tables, groups, self.group)
+            self._draw("valid", self.valid_fraction, seed, tables, beside)
+        _check_leaks(tables, beside, self.group)
         return Splits(tables["train"], tables["valid"], tables.get("test"))
 
     def _schema(self, cells: Cells, path: Path) -> Schema:
         if not self.target:
             raise DataError(f"data.target is not set. Next: name one of the columns of {path}: {', '.join(cells)}.")
-        special = {"data.target": self.target, "data.group": self.group, "data.id": self.id}
+        special = {"data.target": self.target, "data.group": self.group, "data.time": self.time, "data.id": self.id}
         named = [(key, name) for key, name in special.items() if name] + [("data.drop", name) for name in self.drop]
         for key, name in named:
             if name not in cells:
                 raise DataError(f"{key}={name}: {path} has no such column. {near_miss(name, cells)}")
-        fields = infer_columns({n: c for n, c in cells.items() if n not in {name for _, name in named}}, self.columns)
+        aside = {name for key, name in named if key != "data.time" or name not in self.columns}
+        fields = infer_columns({n: c for n, c in cells.items() if n not in aside}, self.columns)
         for field in fields:
             reason = field.reason or "as data.columns says"
             if field.role == "input":
@@ -126,12 +133,13 @@ class TableSource(Source):
         return Schema((*fields, infer(self.target, cells[self.target], "target")))
 
     def _table(
-        self, cells: Cells, path: Path, schema: Schema, readers: Mapping[str, Reader], is_test: bool
-    ) -> tuple[Table, list[Any] | None]:
-        """The usable rows of one file, and the group of each; `readers` know numbers as the training table has them."""
+        self, cells: Cells, path: Path, schema: Schema, readers: Mapping[str, Reader], split: str
+    ) -> tuple[Table, Cells]:
+        """The usable rows of one file, and group and time of each; `readers` know numbers as the training table has
+        them."""
         wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
         labelled = self.target in cells
-        for name in wanted if is_test and not labelled else [*wanted, self.target]:
+        for name in wanted if split == "test" and not labelled else [*wanted, self.target]:
             if name not in cells:
                 raise DataError(f"{path} lacks the column {name!r} of {self.paths['train']}. {near_miss(name, cells)}")
         rows = len(next(iter(cells.values())))
@@ -139,10 +147,12 @@ class TableSource(Source):
         targets = cells[self.target] if labelled else [None] * rows
         problems = Problems(str(path), self.on_error)
         broken = self._broken(schema, columns, readers, path.parent)
+        times = self._times(cells) if split == "train" else []  # rows are drawn from no other table
         usable = []
         for row in range(rows):
             problem = "it has no target" if labelled and _is_none(targets[row]) else ""
             problem = problem or next((bad[c] for name, bad in broken.items() if (c := columns[name][row]) in bad), "")
+            problem = problem or (times[row] if times and isinstance(times[row], str) else "")
             if problem:
                 problems.add(f"{path}, row {row + 1}: {problem}.")
             else:
@@ -150,8 +160,23 @@ class TableSource(Source):
         problems.close(rows)
         names = cells[self.id] if self.id in cells else list(range(rows))
         whole = Table(schema, {name: _column(c) for name, c in columns.items()}, targets, names)
-        groups = [cells[self.group][row] for row in usable] if self.group else None
-        return (whole if len(usable) == rows else take(whole, np.array(usable))), groups
+        beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
+        if self.time and times:
+            beside[self.time] = [times[row] for row in usable]
+        return (whole if len(usable) == rows else take(whole, np.array(usable))), beside
+
+    def _times(self, cells: Cells) -> list[float | str]:
+        """When each row was, or in a phrase what is wrong with the cell that should say it; empty where none shall."""
+        if not self.time:
+            return []
+        read = reader([cell for cell in cells[self.time] if not is_missing(cell)])
+        found: list[float | str] = []
+        for cell in cells[self.time]:
+            try:
+                found.append(f"it has no time, column {self.time!r}" if is_missing(cell) else read(cell))
+            except DataError as error:
+                found.append(f"column {self.time!r}: {str(error).partition(' Next: ')[0].rstrip('.')}")
+        return found
 
     def _broken(
         self, schema: Schema, columns: Mapping[str, list[Any]], readers: Mapping[str, Reader], folder: Path
@@ -167,19 +192,25 @@ class TableSource(Source):
             problems |= dict.fromkeys(names, bad)
         return problems | {name: _no_numbers(name, columns[name], read) for name, read in readers.items()}
 
-    def _draw(
-        self, name: str, fraction: float, seed: int, tables: dict[str, Table], groups: dict[str, list[Any] | None]
-    ) -> None:
+    def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
-        train, group = tables["train"], groups["train"]
-        keys = [same_inputs(list(train.columns.values()))]
-        keys += [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
-        keys += [] if group is None else [_column(group).index]
-        strata = None if any(isinstance(t, float) for t in train.targets) else np.array(list(map(str, train.targets)))
-        parts = split_rows(len(train), fraction=fraction, seed=seed, groups=linked(keys), strata=strata)
+        train, cells = tables["train"], beside["train"]
+        keys = [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
+        keys += [_column(cells[self.group]).index] if self.group else []
+        if self.time:
+            when = np.array(cells[self.time], np.float64)
+            parts = split_latest(when, fraction=fraction, groups=linked(keys) if keys else None)
+            share = len(parts[1]) / len(train)
+            level = logging.INFO if fraction / 2 <= share <= fraction * 2 else logging.WARNING
+            log.log(level, "%s: the %d latest rows by %r, %.1f %% of them", name, len(parts[1]), self.time, 100 * share)
+        else:
+            keys = [same_inputs(list(train.columns.values())), *keys]
+            numbers = any(isinstance(target, float) for target in train.targets)
+            strata = None if numbers else np.array(list(map(str, train.targets)))
+            parts = split_rows(len(train), fraction=fraction, seed=seed, groups=linked(keys), strata=strata)
         for split, rows in zip(("train", name), parts, strict=True):
             tables[split] = take(train, rows)
-            groups[split] = None if group is None else [group[row] for row in rows]
+            beside[split] = {column: [values[row] for row in rows] for column, values in cells.items()}
 
 
 def _is_none(target: Any) -> bool:
@@ -224,15 +255,14 @@ def _column(cells: Sequence[Any]) -> Column:
     return Column(list(numbers), np.array(index, np.int64))
 
 
-def _check_leaks(tables: Mapping[str, Table], groups: Mapping[str, list[Any] | None], group: str | None) -> None:
+def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group: str | None) -> None:
     names = {"train": "train", "valid": "validation", "test": "test"}
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         if other not in tables:
             continue
         pair = names[one], names[other]
-        mine, theirs = groups[one], groups[other]
-        if mine is not None and theirs is not None:
-            known = [{g for g in each if g is not None} for each in (mine, theirs)]
+        if group is not None:
+            known = [{g for g in beside[split][group] if g is not None} for split in (one, other)]
             check_disjoint(list(known[0]), list(known[1]), names=pair, what=f"value of {group!r}")
         for field in tables[one].schema.inputs:
             if field.modality in FILES:
