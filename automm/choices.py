@@ -136,26 +136,30 @@ def for_modalities(space: Space, modalities: Iterable[str], *, shared: Iterable[
 
     Args:
         space: of a configuration.
-        modalities: those that the data has.
+        modalities: of the input fields of the data, one each.
         shared: those of them with a column that goes by its modality's encoder; None = all.
     """
-    wanted = set(modalities)
-    return _concerning(space, wanted, wanted if shared is None else set(shared))
+    fields = tuple(modalities)
+    return _concerning(space, fields, set(fields if shared is None else shared))
 
 
-def _concerning(space: Space, modalities: set[str], shared: set[str]) -> Space:
+def _concerning(space: Space, fields: Sequence[str], shared: set[str]) -> Space:
     kept: dict[str, Param] = {}
     for path, param in space.params.items():
-        if _concerns(path, modalities, shared):
+        if _concerns(path, fields, shared):
             if isinstance(param, OneOf) and param.children:
-                children = {choice: _concerning(each, modalities, shared) for choice, each in param.children.items()}
+                children = {choice: _concerning(each, fields, shared) for choice, each in param.children.items()}
                 param = replace(param, children={choice: child for choice, child in children.items() if child.params})
             kept[path] = param
     return Space(kept)
 
 
-def _concerns(path: str, modalities: set[str], shared: set[str]) -> bool:
-    """Whether there is something to decide at a path: an encoder is for a modality, a weight for one of several."""
+def _concerns(path: str, fields: Sequence[str], shared: set[str]) -> bool:
+    """Whether there is something to decide at a path: an encoder is for a modality, a weight for one of several, and
+    only where there are several fields can a row lose one."""
+    if path == "training.modality_dropout":
+        return len(fields) > 1
+    modalities = set(fields)
     weighed = path.removeprefix("training.").removesuffix("_weight")
     if path == f"training.{weighed}_weight" and weighed in get_args(Modality):
         return weighed in modalities and len(modalities) > 1

@@ -21,7 +21,7 @@ from automm.registry import Component
 from automm.runtime.preprocess import Preprocess
 from automm.space import Candidate
 from automm.tasks.task import Task
-from automm.types import Batch, Features, FeatureSpec, FieldSpec, Schema, Stream, Table
+from automm.types import Batch, Features, FeatureSpec, FieldSpec, Mix, Schema, Stream, Table
 
 if TYPE_CHECKING:
     from automm.training.solver import Solver
@@ -113,8 +113,12 @@ class Model(nn.Module):
                 encoder.eval()
         return self
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, mix: Mix | None = None) -> Tensor:
         """Rows -> logits [B, C]. Each distinct item is encoded once, however many rows take it.
+
+        Args:
+            batch: the rows.
+            mix: how what the heads read is mixed; None leaves every row alone.
 
         Raises:
             TrialFailed: a component raised; the reason names it.
@@ -122,7 +126,8 @@ class Model(nn.Module):
         if torch.compiler.is_exporting():
             items = {f: self.encode_prepare(f, batch.inputs[f], batch.present[f]) for f in self.fields}
             return self.logits(self.fusion(items))  # rows are identity in an exported graph
-        return self.logits(self.streams(batch))
+        streams = self.streams(batch)
+        return self.logits(streams if mix is None else [_mixed(stream, mix) for stream in streams])
 
     def streams(self, batch: Batch) -> tuple[Stream, ...]:
         """Rows -> what the heads read.
@@ -181,6 +186,13 @@ class Model(nn.Module):
             features = self.absent[at].append(features)  # type: ignore[operator]
         with _blamed(f"the fusion {type(self.fusion).__name__} preparing {field!r}"):
             return self.fusion.prepare(field, features), rows_B
+
+
+def _mixed(stream: Stream, mix: Mix) -> Stream:
+    weight_B = stream.weight_B
+    if weight_B is not None and len(weight_B) > 1:  # each row has its own
+        weight_B = mix.of(weight_B)
+    return Stream(mix.of(stream.pooled_BD), weight_B)
 
 
 def fit_preprocess(candidate: Candidate, spec: FieldSpec, train: Table) -> Preprocess:

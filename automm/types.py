@@ -118,6 +118,17 @@ class Stream(NamedTuple):
     weight_B: Tensor | None = None  # [B] or [1]; None = 1
 
 
+class Mix(NamedTuple):
+    """How the rows of a batch are mixed in pairs: each keeps a share of itself and takes the rest from another."""
+
+    share: float
+    other_B: Tensor  # int64: the row that each is mixed with
+
+    def of(self, x_BD: Tensor) -> Tensor:
+        """The mixed rows of a float tensor [B, ...]."""
+        return self.share * x_BD + (1 - self.share) * x_BD.index_select(0, self.other_B)
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """What an encoder will return for a field, known without a forward pass."""

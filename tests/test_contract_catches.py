@@ -162,6 +162,13 @@ class Forgets(Classification):
         return {"labels": ["no", "yes"]}
 
 
+class WeighsOtherwise(Classification):
+    """Has a loss of its own, and weighs another."""
+
+    def loss(self, logits_BC, targets, *, label_smoothing):
+        return 2 * super().loss(logits_BC, targets, label_smoothing=label_smoothing)
+
+
 class ServedOtherwise(Classification):
     """Says of its bundle what it does not do itself."""
 
@@ -200,6 +207,7 @@ BREAKS = [
     ("strategy", Unseeded, "check_is_seeded", "two runs from one seed differ"),
     ("executor", Swallows, "check_bugs_are_not_swallowed", "`wait` did not"),
     ("task", Forgets, "check_learns_labels", "other labels"),
+    ("task", WeighsOtherwise, "check_weighs", "weighing nothing it is"),
     ("task", ServedOtherwise, "check_answers", "a bundle that decodes by 'labels of half or more'"),
     ("task", NotShares, "check_label_numbers", "scores do not sum to 1"),
     ("data", Leaks, "check_splits_do_not_leak", "an image of valid.image is in train too"),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from automm.tasks import scoring
 from automm.tasks.task import Task
+from automm.tasks.weighing import Weighing
 from automm.types import Goal, Table
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,12 @@ class Classification(Task):
         return F.cross_entropy(
             logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
         )
+
+    def weighed_loss(
+        self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float, weighing: Weighing
+    ) -> Tensor:
+        """The same, weighed by class and by how well a row is known."""
+        return weighing.softmax(logits_BC, targets["label"], label_smoothing=label_smoothing)
 
     def probabilities(self, logits_BC: Tensor) -> Tensor:
         """Softmax."""

@@ -18,6 +18,7 @@ from automm.errors import DataError, OutOfRange
 from automm.runtime import decode
 from automm.tasks import scoring
 from automm.tasks.task import Task
+from automm.tasks.weighing import Weighing
 from automm.types import Goal, Table
 
 
@@ -76,8 +77,15 @@ class MultiLabel(Task):
 
     def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
         """Mean over rows of the labels' binary cross-entropies, summed."""
-        wanted_BC = targets["labels"].to(logits_BC.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        wanted_BC = _smoothed(targets["labels"].to(logits_BC.dtype), label_smoothing)
         return F.binary_cross_entropy_with_logits(logits_BC, wanted_BC, reduction="sum") / len(logits_BC)
+
+    def weighed_loss(
+        self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float, weighing: Weighing
+    ) -> Tensor:
+        """The same; the rarer a label, the more its presence weighs, while the absence of any weighs 1."""
+        wanted_BC = targets["labels"].to(logits_BC.dtype)
+        return weighing.sigmoid(logits_BC, wanted_BC, _smoothed(wanted_BC, label_smoothing))
 
     def probabilities(self, logits_BC: Tensor) -> Tensor:
         """A sigmoid each."""
@@ -132,6 +140,10 @@ class MultiLabel(Task):
         if isinstance(value, Iterable):
             return [scoring.as_label(each) for each in value]
         return [scoring.as_label(value)]
+
+
+def _smoothed(wanted_BC: Tensor, label_smoothing: float) -> Tensor:
+    return wanted_BC * (1 - label_smoothing) + label_smoothing / 2
 
 
 def _micro_f1(wanted_BC: np.ndarray, answered_BC: np.ndarray, missed_B: np.ndarray) -> float:

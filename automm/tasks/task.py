@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from automm.runtime.decode import ARGMAX
 from automm.tasks import scoring
+from automm.tasks.weighing import Weighing
 from automm.types import Goal, Table
 
 
@@ -76,6 +77,20 @@ class Task:
     def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
         """The scalar training loss."""
         raise NotImplementedError
+
+    def weighed_loss(
+        self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float, weighing: Weighing
+    ) -> Tensor:
+        """`loss` with its terms weighed; a task that has none is not trained with class weights or a focal loss.
+
+        The weights of the classes come from their shares, which `majority` gives. `Weighing()` gives `loss`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no weighed loss")
+
+    @property
+    def weighs(self) -> bool:
+        """Whether there is a `weighed_loss`."""
+        return type(self).weighed_loss is not Task.weighed_loss
 
     def probabilities(self, logits_BC: Tensor) -> Tensor:
         """Logits -> scores a user reads, [B, C]; part of the exported graph."""

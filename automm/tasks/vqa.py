@@ -18,6 +18,7 @@ from automm.data import vqa_metric
 from automm.errors import DataError
 from automm.tasks import scoring
 from automm.tasks.task import Task
+from automm.tasks.weighing import Weighing
 from automm.types import Goal, Table
 
 _SINGLE = Goal("accuracy", "maximize")
@@ -115,10 +116,17 @@ class VQA(Task):
             return F.cross_entropy(
                 logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
             )
-        wanted_BC = torch.zeros_like(logits_BC).scatter_add(1, targets["answer"], targets["score"].to(logits_BC.dtype))
-        if label_smoothing:
-            wanted_BC = wanted_BC * (1 - label_smoothing) + label_smoothing / wanted_BC.shape[1]
+        wanted_BC = _smoothed(_wanted_scores(logits_BC, targets), label_smoothing)
         return F.binary_cross_entropy_with_logits(logits_BC, wanted_BC, reduction="sum") / len(logits_BC)
+
+    def weighed_loss(
+        self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float, weighing: Weighing
+    ) -> Tensor:
+        """The same, weighed by answer and by how well it is known."""
+        if not self.people:
+            return weighing.softmax(logits_BC, targets["label"], label_smoothing=label_smoothing)
+        wanted_BC = _wanted_scores(logits_BC, targets)
+        return weighing.sigmoid(logits_BC, wanted_BC, _smoothed(wanted_BC, label_smoothing))
 
     def probabilities(self, logits_BC: Tensor) -> Tensor:
         """Softmax over single answers; a sigmoid an answer where several people answered."""
@@ -165,6 +173,17 @@ class VQA(Task):
 
     def _names(self, table: Table) -> Sequence[str]:
         return [scoring.as_label(value) for value in scoring.checked(table.targets, table.ids)]
+
+
+def _wanted_scores(logits_BC: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """What every answer scores, [B, C], from the pairs that `VQA.targets` lists."""
+    return torch.zeros_like(logits_BC).scatter_add(1, targets["answer"], targets["score"].to(logits_BC.dtype))
+
+
+def _smoothed(wanted_BC: Tensor, label_smoothing: float) -> Tensor:
+    if not label_smoothing:
+        return wanted_BC
+    return wanted_BC * (1 - label_smoothing) + label_smoothing / wanted_BC.shape[1]
 
 
 def _several(target: Any) -> bool:

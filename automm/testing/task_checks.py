@@ -6,6 +6,7 @@ Shape legend: B rows, C outputs.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 
 from automm.runtime.decode import decoder
 from automm.tasks.task import Task
+from automm.tasks.weighing import Weighing, balanced
 from automm.testing import samples
 from automm.testing.requirement import require
 from automm.testing.subject import Subject
@@ -61,6 +63,31 @@ def check_learns_from_logits(under_test: Subject) -> None:
         require(losses[-1] < losses[0], f"the loss goes from {losses[0]:.4f} to {losses[-1]:.4f} along its gradient")
         smoothed = float(task.loss(head(x), targets, label_smoothing=0.1).detach())
         require(np.isfinite(smoothed), "the loss with label smoothing is not finite")
+
+
+def check_weighs(under_test: Subject) -> None:
+    """Where there is a weighed loss: weighing nothing gives the loss, weights and focal factor a finite one."""
+    task, table = _fitted(under_test)
+    if not task.weighs:
+        return
+    targets = {name: torch.from_numpy(array) for name, array in task.targets(table).items()}
+    logits = torch.randn(len(table), len(task.labels), generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def loss(weighing: Weighing | None = None, smoothing: float = 0.0) -> torch.Tensor:
+        if weighing is None:
+            return task.loss(logits, targets, label_smoothing=smoothing)
+        return task.weighed_loss(logits, targets, label_smoothing=smoothing, weighing=weighing)
+
+    for smoothing in (0.0, 0.1):
+        plain, same = float(loss(None, smoothing).detach()), float(loss(Weighing(), smoothing).detach())
+        require(math.isclose(plain, same, rel_tol=1e-5), f"the loss is {plain:.4f}, weighing nothing it is {same:.4f}")
+    weight_C = torch.from_numpy(balanced(task.majority(table, 1)[0]))
+    once, twice = (float(loss(Weighing(weight_C * factor)).detach()) for factor in (1, 2))
+    require(twice > once, f"with class weights the loss is {once:.4f}, with twice as much {twice:.4f}")
+    focal = loss(Weighing(focal_gamma=0.5))
+    require(bool(focal < loss()), "a focal factor lessens no loss")
+    focal.backward()
+    require(logits.grad is not None and bool(torch.isfinite(logits.grad).all()), "the focal gradient is not finite")
 
 
 def check_metrics(under_test: Subject) -> None:
@@ -111,6 +138,7 @@ def check_answers(under_test: Subject) -> None:
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_learns_labels,
     check_learns_from_logits,
+    check_weighs,
     check_metrics,
     check_label_numbers,
     check_answers,

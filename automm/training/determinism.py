@@ -8,10 +8,17 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+_APART = 1  # of the streams of one seed and epoch
+
 
 def start_epoch(seed: int, epoch: int) -> None:
     """Seed torch's generators for one epoch of one fit; dropout draws from them."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def epoch_draws(seed: int, epoch: int) -> np.random.Generator:
+    """What else is drawn in an epoch of a fit, apart from torch's generators: no draw of dropout moves by it."""
+    return np.random.default_rng([seed, epoch, _APART])
 
 
 @contextmanager

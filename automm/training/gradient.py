@@ -11,6 +11,7 @@ from automm.space import Float, Int, OneOf, Space
 from automm.tasks.task import Task
 from automm.training.fit import FitJob, FitResult
 from automm.training.loop import fit
+from automm.training.recipe import ClassWeights, Recipe
 from automm.training.schedule import SCHEDULES, Schedule
 from automm.training.solver import Report, Solver
 
@@ -35,6 +36,15 @@ class Gradient(Solver):
         accumulate: batches whose gradients are averaged into one step.
         encoder_lr: a factor on the learning rate of the encoders; below 1 spares weights that were pretrained.
         beta2: of AdamW.
+        class_weights: `balanced` lets every class count the same in the training loss, however rare (King & Zeng 2001);
+            with several labels a row, every label's presence.
+        focal_gamma: what is known well already counts less in the training loss, (1 - p)^focal_gamma times (Lin et al.
+            2017, arXiv:1708.02002); 0 is the plain loss, 2 the paper's.
+        mixup: rows are mixed in pairs where the heads read them, and so are their losses, by a share drawn from
+            Beta(mixup, mixup) a batch (Zhang et al. 2018, arXiv:1710.09412; Verma et al. 2019, arXiv:1806.05236); 0
+            mixes nothing.
+        modality_dropout: the probability with which a training row loses a field, never its last, so that the model
+            learns to do without any of them (Neverova et al. 2016, arXiv:1501.00102).
     """
 
     SPACE: ClassVar[Space] = Space(
@@ -75,6 +85,10 @@ class Gradient(Solver):
         accumulate: int = 1,
         encoder_lr: float = 1.0,
         beta2: float = 0.99,
+        class_weights: ClassWeights = "none",
+        focal_gamma: float = 0.0,
+        mixup: float = 0.0,
+        modality_dropout: float = 0.0,
     ) -> None:
         if optimizer not in ("adamw", "muon"):
             raise OutOfRange(f"training.optimizer={optimizer} is not one of adamw, muon.")
@@ -91,9 +105,15 @@ class Gradient(Solver):
         self.warmup, self.decay = warmup, decay
         self.hidden, self.dropout, self.label_smoothing = hidden, dropout, label_smoothing
         self.ema, self.grad_clip = ema, grad_clip
+        self.recipe = Recipe(class_weights, focal_gamma, mixup, modality_dropout)
 
     def head(self, task: Task, width: int) -> nn.Module:
-        """The task's head with this solver's hidden layer and dropout."""
+        """The task's head with this solver's hidden layer and dropout.
+
+        Raises:
+            TrialFailed: the task's loss cannot be weighed as asked.
+        """
+        self.recipe.check(task)
         return task.head(width, hidden=self.hidden, dropout=self.dropout)
 
     def fit(self, job: FitJob, report: Report) -> FitResult:

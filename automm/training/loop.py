@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +15,13 @@ from automm.model import Model
 from automm.training import checkpoint
 from automm.training.allocator import keep_freed_memory
 from automm.training.checkpoint import Snapshot
-from automm.training.determinism import deterministic, start_epoch
+from automm.training.determinism import deterministic, epoch_draws, start_epoch
 from automm.training.device import make_fabric, memory_errors, moved
 from automm.training.ema import Average
 from automm.training.evaluate import evaluate
 from automm.training.fit import FitJob, FitResult
+from automm.training.mixup import draw_mix, mixed_loss
+from automm.training.modality_dropout import drop_fields
 from automm.training.monitor import GradientMonitor
 from automm.training.optimizer import make_optimizer, restore_tensors, set_factor, state_tensors
 from automm.training.schedule import factor
@@ -70,6 +73,7 @@ class _Loop:
         self.forward, self.optimizer = fabric.setup(self.model, optimizer)
         self.average = Average(self.model, solver.ema) if solver.ema else None
         self.monitor = GradientMonitor(self.model.branches, scaled=scaled)
+        self.weighing = solver.recipe.weighing(job.task, job.train.table, fabric.device)
         self.loader = job.train.loader(batch_size=solver.batch_size, shuffle=True, seed=job.seed)
         self.steps = 0
         self._rate = 0.0
@@ -128,13 +132,14 @@ class _Loop:
         """The mean loss of one pass."""
         self.model.train()
         self.loader.set_epoch(epoch)
+        draws, missing = epoch_draws(self.job.seed, epoch), self.solver.recipe.modality_dropout
         rows, waiting = 0, 0
         total = torch.zeros((), device=self.fabric.device)
         for batch in self.loader:
             rows += len(batch)
             progress = epoch + min(1.0, rows / len(self.job.train.table))
-            on_device = moved(batch, self.fabric.device)
-            loss = self._loss(on_device)
+            on_device = moved(drop_fields(batch, missing, draws) if missing else batch, self.fabric.device)
+            loss = self._loss(on_device, draws)
             self.fabric.backward(loss / self.solver.accumulate if self.solver.accumulate > 1 else loss)
             loss = loss.detach()
             total += loss * len(batch)
@@ -146,9 +151,19 @@ class _Loop:
             self._step(epoch + 1.0, loss)
         return float(total / rows)
 
-    def _loss(self, batch: Batch) -> Tensor:
-        logits_BC = self.forward(batch)
-        return self.job.task.loss(logits_BC, batch.targets, label_smoothing=self.solver.label_smoothing)
+    def _loss(self, batch: Batch, draws: np.random.Generator) -> Tensor:
+        alpha = self.solver.recipe.mixup
+        if not alpha:
+            return self._judged(self.forward(batch), batch.targets)
+        mix = draw_mix(len(batch), alpha, draws, self.fabric.device)
+        logits_BC = self.forward(batch, mix)
+        return mixed_loss(mix, lambda targets: self._judged(logits_BC, targets), batch.targets)
+
+    def _judged(self, logits_BC: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        task, smoothing = self.job.task, self.solver.label_smoothing
+        if self.weighing is None:
+            return task.loss(logits_BC, targets, label_smoothing=smoothing)
+        return task.weighed_loss(logits_BC, targets, label_smoothing=smoothing, weighing=self.weighing)
 
     def _step(self, progress: float, loss: Tensor) -> None:
         solver = self.solver

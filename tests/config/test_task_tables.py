@@ -61,3 +61,13 @@ def test_weights_of_modalities_are_searched_where_there_are_several(tmp_path):
 def test_a_group_that_a_plugin_brings_names_it(asked):
     with pytest.raises(UnknownComponent, match="pip install automm-audio"):
         compose([*ASKED, asked])
+
+
+def test_losing_fields_is_searched_where_there_are_several(tmp_path):
+    def found(*modalities, said=()):
+        return dict(for_modalities(space(tmp_path, *said), modalities).paths()).get("training.modality_dropout")
+
+    assert found("image", "text").choices == found("numeric", "numeric").choices == (0.0, 0.2)
+    assert found("text") is None
+    assert found("image", "text", said=["training.modality_dropout=0.5"]).choices == (0.5,)
+    assert found("image", "text", said=["training.solver=closed_form"]) is None

@@ -54,6 +54,7 @@ RESUMED = {
     "adamw": {"lr": 1e-2, "hidden": 64, "dropout": 0.3},
     "muon_and_average": {"optimizer": "muon", "ema": 0.9, "hidden": 64, "dropout": 0.3, "schedule": "wsd"},
     "accumulated": {"accumulate": 2, "schedule": "cosine", "grad_clip": None},
+    "recipes": {"mixup": 0.4, "modality_dropout": 0.3, "class_weights": "balanced", "focal_gamma": 1.0, "dropout": 0.3},
 }
 
 
@@ -196,6 +197,14 @@ def test_options_are_checked(candidate):
         build_solver(candidate(optimizer="sgd"))
     with pytest.raises(OutOfRange, match="batch_size=0"):
         build_solver(candidate(batch_size=0))
+    with pytest.raises(OutOfRange, match="class_weights=even is not one of none, balanced"):
+        build_solver(candidate(class_weights="even"))
+    with pytest.raises(OutOfRange, match="focal_gamma=-1"):
+        build_solver(candidate(focal_gamma=-1))
+    with pytest.raises(OutOfRange, match="mixup=inf"):
+        build_solver(candidate(mixup=float("inf")))
+    with pytest.raises(OutOfRange, match="modality_dropout=1 is a probability"):
+        build_solver(candidate(modality_dropout=1))
 
 
 def test_torch_is_left_as_it_was(bench, candidate):
