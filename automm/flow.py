@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from automm.errors import ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
+from automm.finals import DEFAULTS, WINNER, Finals, keepers
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
@@ -43,10 +44,7 @@ from automm.types import Direction, Goal, Splits, Table
 
 log = logging.getLogger("automm")
 
-WINNER = "best"
 MAJORITY = "majority"
-DEFAULTS = "defaults"
-_GIVEN_UP = "given_up"  # the stage that names trials which won and could not be trained to the end
 
 
 @dataclass(frozen=True)
@@ -177,13 +175,13 @@ class Run:
                 f"none of {len(found.trials)} trials could be measured: {'; '.join(reasons[:3]) or 'no reason given'}. "
                 "Next: mend what is named, or widen the space, in a new run.dir."
             )
-        self.objective.keep({trial.number for trial in self._keepers(found)})
+        self.objective.keep({trial.number for trial in self._kept(found)})
         return found
 
     @property
     def best(self) -> Trial:
         """The winner of the search, or who took its place because it could not be trained to the end."""
-        return self._contenders[0]
+        return self.finals.best
 
     @cached_property
     def refits(self) -> Refits:
@@ -191,9 +189,15 @@ class Run:
         return Refits(self.settings, self.dir, self.splits, self.task, self.objective, self._epoch)
 
     @cached_property
+    def finals(self) -> Finals:
+        """Who is trained to the end."""
+        found, wanted = self.searched, self.settings.baselines.defaults
+        return Finals(self.refits, self.dir, found, self._kept(found), defaults=wanted, say=self.progress.say)
+
+    @cached_property
     def trained(self) -> Trained:
         """The winner, trained to the end of its schedule."""
-        return self._train(lambda: [self._winner])[WINNER]
+        return self.finals.alone()
 
     @cached_property
     def baselines(self) -> dict[str, Trained]:
@@ -207,12 +211,8 @@ class Run:
         for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
             fields = [field for field in inputs if field.modality == modality]
             refits.append(self.refits.unimodal(f"{modality}_only", fields, self.space.defaults()))
-        found = self._train(lambda: [*self._long, *refits])  # the long ones first, so that they end together
+        found = self.finals.beside(refits)
         self.__dict__.setdefault("trained", found[WINNER])
-        if wanted.defaults and self._long == [self._winner]:
-            found[DEFAULTS] = found[WINNER]
-        for name, reason in self.refits.failures.items():
-            self.progress.say(f"no baseline `{name}`: {reason}")
         return {name: found[name] for name in (*(refit.name for refit in refits), DEFAULTS) if name in found}
 
     @cached_property
@@ -245,7 +245,7 @@ class Run:
         """
         self.progress.say("inputs removed and shuffled, scores against shares of right answers")
         split, table, scores_BC = self._shown
-        seed, winner = self.settings.seed, self._winner
+        seed, winner = self.settings.seed, self.finals.winner
         inputs = inputs_relied_on(self.trained, self.objective, table, self.goal, split=split, seed=seed)
         fitted_by = "winner" if not winner.on_valid else "trial" if winner.unseeing else None
         return {**inputs, "calibration": calibration_of(self.trained, scores_BC, table, fitted_by=fitted_by)}
@@ -350,66 +350,9 @@ class Run:
         right = None if target is None else self.task.right(prediction, target)
         return Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right)
 
-    @property
-    def _winner(self) -> Refit:
-        return self.refits.continued(WINNER, self.best)
-
-    @property
-    def _long(self) -> list[Refit]:
-        """What gets the whole schedule: the winner and, where it is another that can be trained, the defaults."""
-        first = self.searched.trials[0]
-        if not self.settings.baselines.defaults or first is self.best:
-            return [self._winner]
-        if first.state in ("failed", "infeasible"):
-            self.refits.failures[DEFAULTS] = first.reason
-            return [self._winner]
-        return [self._winner, self.refits.continued(DEFAULTS, first)]
-
-    @cached_property
-    def _contenders(self) -> list[Trial]:
-        """The winner, then who takes its place should it fail to be trained to the end."""
-        found, given_up = self.searched, (self.dir.finished(_GIVEN_UP) or {}).get("trials", [])
-        assert found.best is not None  # or the search would have raised
-        ranked = [found.best, *(t for t in self._keepers(found) if t is not found.best and t.values)]
-        return [trial for trial in ranked if trial.number not in given_up]
-
-    def _train(self, wanted: Callable[[], list[Refit]]) -> dict[str, Trained]:
-        """Train these to the end, those that are not; the winner among them, or else who takes its place.
-
-        Raises:
-            StudyError: nobody is left to take it.
-        """
-        while True:
-            refits = wanted()
-            if not all(map(self.refits.settled, refits)):
-                names = ", ".join(refit.name for refit in refits)
-                self.progress.say(f"training to the end: {names} (best is trial {self.best.number})")
-            found = self.refits.train(refits)
-            if WINNER in found:
-                return found
-            self._give_up(self.refits.failures[WINNER])
-
-    def _give_up(self, reason: str) -> None:
-        """Pass the winner's place on, for good."""
-        failed = self._contenders.pop(0)
-        self.refits.forget(WINNER)
-        given_up = (self.dir.finished(_GIVEN_UP) or {}).get("trials", [])
-        self.dir.finish(_GIVEN_UP, {"trials": [*given_up, failed.number]})
-        if not self._contenders:
-            raise StudyError(
-                f"the best trials could not be trained to the end; the last of them, {failed.number}, because of this: "
-                f"{reason}. Next: narrow the space to what can (training.lr, say), or search.keep_checkpoints=10 to "
-                "have more to fall back on, in a new run.dir."
-            )
-        self.progress.say(f"trial {failed.number} cannot be trained to the end: {reason}; next is {self.best.number}")
-
-    def _keepers(self, found: SearchResult) -> list[Trial]:
-        """The trials whose state is kept: the defaults, and the best by rung, then by value."""
-        sign = -1.0 if self.goal.direction == "maximize" else 1.0
-        measured = [t for t in found.trials if t.values and t is not found.best]
-        ranked = sorted(measured, key=lambda t: (-t.epochs, sign * t.values[self.goal.metric]))
-        best = [found.best] if found.best is not None else []
-        return [*found.trials[:1], *best, *ranked[: self.settings.search.keep_checkpoints - 1]]
+    def _kept(self, found: SearchResult) -> list[Trial]:
+        """The trials whose state is kept."""
+        return keepers(found, self.goal, self.settings.search.keep_checkpoints)
 
     def _event(self, event: Event) -> None:
         self.progress.on_event(event)

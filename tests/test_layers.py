@@ -8,7 +8,8 @@ LAYERS = """
 __init__ __main__
 autotrainer commands
 config flow
-refit
+finals
+explain refit
 result report run_dir
 export
 search
@@ -18,10 +19,13 @@ encoders fusions tasks
 data
 runtime extremes
 sections
+field_encoders
 choices
+narrowing
+option_types
 presets registry settings
-trial
-space
+hydra_names trial
+space paths
 types errors
 """  # one line a layer: what may import those below it, and its own package
 DEPTH = {name: depth for depth, line in enumerate(LAYERS.split("\n")) for name in line.split()}

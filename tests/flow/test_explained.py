@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from automm.search.trial import Trial
 from PIL import Image
 
 from automm.config import compose, to_settings
 from automm.export.checkpoint import load_model
 from automm.flow import Run, run
+from automm.trial import Trial
 
 ROWS = 90
 COLUMNS = {"picture": "image", "said": "text", "noise": "text", "size": "numeric"}
