@@ -15,7 +15,7 @@ from automm.errors import ConfigError, DataError, near_miss
 from automm.flow import Result, Run
 from automm.settings import ComponentSettings, Settings
 from automm.space import Candidate, Space, literal
-from automm.tasks.judged import Judge, judged_by
+from automm.tasks.judged import Judge
 from automm.types import Direction
 
 log = logging.getLogger("automm")
@@ -105,12 +105,14 @@ class AutoTrainer:
 
         Args:
             objective: a validation metric (`accuracy`, `accuracy/relational`, `loss` = plain negative log-likelihood
-                whatever a candidate trains with), or a function of targets and predictions; None = the task's goal.
-            direction: `maximize` or `minimize`; None = what the metric's name says. A function needs one.
+                whatever a candidate trains with; `f1` or any other that `automm plugins metric` lists for the task), or
+                a function of targets and predictions; None = the task's goal.
+            direction: `maximize` or `minimize`; None = which way the metric is better. A function needs one.
             timeout: seconds of wall time for the search; None = the preset's.
 
         Raises:
-            ConfigError: a function without a direction, or a search that has begun with another objective.
+            ConfigError: a function without a direction, a metric that the task cannot be measured by, or a search that
+                has begun with another objective.
             KeyboardInterrupt: it was stopped; calling again goes on.
         """
         if callable(objective):
@@ -161,7 +163,7 @@ class AutoTrainer:
         test = stages.splits.test
         if test is None or all(target is None for target in test.targets):
             raise DataError("the data has no test split with targets. Next: name one (data.test=...), or use 'valid'.")
-        return stages.task.metrics(stages.test_scores, test)
+        return stages.task.measure(stages.test_scores, test)
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Answers for raw rows (`{"image": path | bytes | PIL, "question": "..."}`), from the exported bundle."""
@@ -190,11 +192,9 @@ class AutoTrainer:
             if self._judge is not None:  # a function of the caller's cannot be handed to another process
                 search = replace(self.settings.search, executor=ComponentSettings("in_process"))
                 self.settings = replace(self.settings, search=search)
-            self._run = Run(self.settings)
+            self._run = Run(self.settings, judge=self._judge)
             if self._preview is not None:
                 self._run.splits = self._preview.splits  # read once
-            if self._judge is not None:
-                judged_by(self._run.task, str(self.settings.search.objective), self._judge)
         return self._run
 
     @property

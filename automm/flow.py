@@ -35,12 +35,13 @@ from automm.search.loop import SearchResult, check_search, search
 from automm.search.study import Event, Study
 from automm.settings import ComponentSettings, Settings
 from automm.space import Space
+from automm.tasks.judged import Judge, aim, goals_of, judged_by
 from automm.tasks.task import Task
 from automm.tasks.unseen import report_unseen
 from automm.training.device import device_name
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
-from automm.types import Direction, Goal, Splits, Table
+from automm.types import Goal, Splits, Table
 
 log = logging.getLogger("automm")
 
@@ -69,12 +70,17 @@ def run(settings: Settings) -> Result:
 class Run:
     """The stages of a run. Each is done once, whoever asks for it first; later stages ask for earlier ones.
 
+    Args:
+        settings: the run's.
+        judge: a function of the caller's that is the objective, under the name and with the direction settings give it.
+
     Raises:
         StudyError: the run directory is something else, or was begun with other settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, judge: Judge | None = None) -> None:
         self.settings = _placed(settings)
+        self._judge = judge
         self.dir = RunDir(settings.run_dir)
         self.dir.check(settings.config)
         self._began = time.monotonic()
@@ -111,20 +117,20 @@ class Run:
 
     @cached_property
     def task(self) -> Task:
-        """The task, its labels learnt from the training table."""
+        """The task, its labels learnt from the training table, aimed at what settings ask for."""
         task: Task = registry.get("task", self.settings.task.name).factory(**self.settings.task.options)
         task.fit(self.splits.train)
         report_unseen(task, self.splits)
+        search = self.settings.search
+        if self._judge is not None:
+            judged_by(task, str(search.objective), self._judge, search.direction or "maximize")
+        aim(task, self.settings, self.splits)
         return task
 
-    @cached_property
+    @property
     def goal(self) -> Goal:
         """What the search drives at."""
-        name, direction = self.settings.search.objective, self.settings.search.direction
-        if name is None or name == self.task.goal.metric:
-            return Goal(self.task.goal.metric, direction or self.task.goal.direction)
-        natural: Direction = "minimize" if name.partition("/")[0] == "loss" else "maximize"
-        return Goal(name, direction or natural)
+        return self.task.aim
 
     @cached_property
     def space(self) -> Space:
@@ -221,10 +227,10 @@ class Run:
         test = self.splits.test
         if test is None or all(target is None for target in test.targets):
             return {}
-        out = {WINNER: self.task.metrics(self.test_scores, test)}
-        out[MAJORITY] = self.task.metrics(self.task.majority(self.splits.train, len(test)), test)
+        out = {WINNER: self.task.measure(self.test_scores, test)}
+        out[MAJORITY] = self.task.measure(self.task.majority(self.splits.train, len(test)), test)
         for name, trained in self.baselines.items():
-            out[name] = out[WINNER] if trained is self.trained else self.task.metrics(self.score(trained, test), test)
+            out[name] = out[WINNER] if trained is self.trained else self.task.measure(self.score(trained, test), test)
         return out
 
     @cached_property
@@ -313,6 +319,7 @@ class Run:
         return result_of(
             self.settings,
             self.goal,
+            goals_of(self.task),
             self.searched,
             self.best,
             valid=self.trained.metrics["valid"],

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from automm.errors import (
     BrokenPlugin,
@@ -24,6 +24,7 @@ from automm.errors import (
     near_miss,
 )
 from automm.space import Space
+from automm.types import Targets
 
 API = 1
 KINDS = ("encoder", "fusion", "task", "data", "strategy", "executor", "solver", "metric")
@@ -34,7 +35,7 @@ _EXTRA_OF = {
     "torch": "train", "torchvision": "train", "timm": "train", "transformers": "train", "open_clip": "train",
     "nevergrad": "train", "lightning_fabric": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train",
     "sklearn": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
-    "huggingface_hub": "train", "soundfile": "audio",
+    "huggingface_hub": "train", "torchmetrics": "train", "soundfile": "audio",
 }  # fmt: skip
 
 # Modalities whose encoders a distribution of its own brings.
@@ -106,11 +107,18 @@ _session: dict[tuple[str, str], Any] = {}
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Decorator for notebooks and tests; packages use entry points."""
+    """Decorator for notebooks and tests; packages use entry points.
+
+    Raises:
+        ConfigError: no such kind.
+        BrokenPlugin: a metric that does not say what it is.
+    """
     if kind not in KINDS:
         raise ConfigError(f"no kind of component named {kind!r}. {near_miss(kind, KINDS)}")
 
     def add(factory: T) -> T:
+        if kind == "metric":
+            _verify(Component(kind, name, "this session", "", factory))
         _session[kind, name] = factory
         get.cache_clear()
         return factory
@@ -240,7 +248,8 @@ def _verify(component: Component) -> None:
     if not callable(component.factory):
         raise BrokenPlugin(f"{where} is a {type(component.factory).__name__}; its entry point must name a callable.")
     if component.kind == "metric":
-        return  # a metric is a plain callable
+        _verify_metric(component.factory, where)
+        return
     api = getattr(component.factory, "API", None)
     if api != API:
         raise _ApiMismatch(
@@ -253,3 +262,17 @@ def _verify(component: Component) -> None:
     for path, _ in component.space.paths():
         if path not in component.options:
             raise BrokenPlugin(f"{where} declares {path!r} in SPACE, but takes no such keyword option.")
+
+
+def _verify_metric(metric: Any, where: str) -> None:
+    """A metric is a plain callable that says which way is better and what it reads."""
+    reads = getattr(metric, "reads", None)
+    known = isinstance(reads, tuple) and bool(reads) and set(reads) <= set(get_args(Targets))
+    if not callable(metric) or not inspect.getdoc(metric):
+        raise BrokenPlugin(f"{where} is no function with a docstring; `automm plugins` shows it to users.")
+    if not isinstance(getattr(metric, "higher_is_better", None), bool) or not known:
+        raise BrokenPlugin(
+            f"{where} does not say which way is better and what it reads: higher_is_better="
+            f"{getattr(metric, 'higher_is_better', None)}, reads={reads}. Next: a bool, and a tuple of some of "
+            f"{', '.join(get_args(Targets))}, as the decorator automm.metrics.metric.metric sets them."
+        )

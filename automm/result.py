@@ -24,6 +24,7 @@ _PACKAGES = (
 def result_of(
     settings: Settings,
     goal: Goal,
+    metrics: Sequence[Goal],
     searched: SearchResult,
     best: Trial,
     *,
@@ -39,6 +40,7 @@ def result_of(
     Args:
         settings: the run's.
         goal: what the search drove at.
+        metrics: all that models were measured by, groups aside, and which way is better.
         searched: how the search ended.
         best: its winner.
         valid: the winner's validation metrics after the refit.
@@ -55,6 +57,7 @@ def result_of(
         "task": settings.task.name,
         "seed": settings.seed,
         "goal": {"metric": goal.metric, "direction": goal.direction},
+        "directions": {each.metric: each.direction for each in metrics},
         "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
         "stopped_by": searched.stopped_by,
         "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},

@@ -14,6 +14,7 @@ from typing import Any
 
 from automm import choices, field_encoders
 from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
+from automm.metrics.named import asked
 from automm.narrowing import check_name
 from automm.settings import (
     BaselineSettings,
@@ -102,6 +103,8 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
     parts = {name: _mapping(tree, name) for name in _SECTIONS}
     search, training, baselines, export = _numbers(parts)
     _check_names(parts)
+    metrics = parts["task"].get("metrics")
+    parts["task"] = {key: value for key, value in parts["task"].items() if key != "metrics"}  # the same for every task
     components = {kind: choices.component(kind, kind, parts[kind]) for kind in _SINGLE}
     solver = {key: value for key, value in parts["training"].items() if key not in _TRAINING}
     return Settings(
@@ -115,6 +118,7 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
         seed=root["seed"],
         run_dir=cwd / _run_dir(parts["run"]) if run_dir is None else run_dir,
         cache_bytes=int(root["cache_max_gb"] * 1e9),
+        metrics=asked(components["task"].name, metrics, search["objective"]),
         cache_dir=cwd / Path(root["cache_dir"] or default_cache()).expanduser(),
         debug=root["debug"],
         fields=field_encoders.field_encoders(parts["encoder"]),

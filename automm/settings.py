@@ -43,7 +43,7 @@ class SearchSettings:
     max_gflop: float | None  # hard constraint, deterministic: forward GFLOP of one training row; None = no limit
     keep_checkpoints: int  # the best k trials keep theirs once the search ends
     objective: str | None = None  # a validation metric; None = the task's own goal
-    direction: Direction | None = None  # None = what the task says, or what the metric's name says (loss: minimize)
+    direction: Direction | None = None  # None = which way the metric is better
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Settings:
     run_dir: Path
     cache_dir: Path
     cache_bytes: int  # what features of frozen encoders may take there
+    metrics: tuple[str, ...] = ()  # by name, beside the task's own
     debug: bool = False
     fields: Mapping[str, FieldEncoder] = field(default_factory=dict)  # encoder.fields.*, by column, beside the space
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration, as written to config.yaml

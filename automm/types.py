@@ -18,6 +18,7 @@ Modality = Literal["image", "text", "numeric", "categorical", "audio"]
 FILES: tuple[Modality, ...] = ("image", "audio")  # whose raw values may be files, and cost something to encode
 Role = Literal["input", "target", "id", "group"]
 Direction = Literal["maximize", "minimize"]
+Targets = Literal["classes", "labels", "numbers", "shares"]  # what metrics read; see `automm.metrics.metric`
 Scalar = str | int | float | bool | None
 
 

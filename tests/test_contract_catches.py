@@ -3,6 +3,7 @@
 import random
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from automm.data.source import Source
 from automm.errors import UnknownKey
 from automm.fusions.attention import masked_mean
 from automm.fusions.fusion import Fusion
+from automm.metrics.metric import metric
 from automm.registry import Component
 from automm.runtime.decode import HALF_OR_MORE
 from automm.search.executors.in_process import InProcess
@@ -18,7 +20,7 @@ from automm.space import Int, Space
 from automm.tasks.classification import Classification
 from automm.testing import ContractBroken, Subject, check_component, checks_for, subject
 from automm.trial import Outcome
-from automm.types import Column, FieldSpec, Schema, Splits, Stream, Table
+from automm.types import Column, FieldSpec, Goal, Schema, Splits, Stream, Table
 
 
 class Sum(Fusion):
@@ -192,6 +194,42 @@ class Leaks(Source):
         return Splits(table, table)
 
 
+@metric(higher_is_better=False, reads=("classes",))
+def wrong_way(scores_BC, label_B):
+    """Says that lower is better of an accuracy."""
+    return float((scores_BC.argmax(1) == label_B).mean())
+
+
+@metric(higher_is_better=True, reads=("numbers",))
+def nothing_of_what_is_constant(scores_BC, value_B):
+    """A correlation, undefined where nothing varies."""
+    return float(np.corrcoef(scores_BC[:, 0], value_B)[0, 1])
+
+
+@metric(higher_is_better=True, reads=("labels",))
+def of_the_first_row(scores_BC, wanted_BC):
+    """What stands first decides."""
+    return float((scores_BC[0] * wanted_BC[0]).sum())
+
+
+@metric(higher_is_better=True, reads=("classes",))
+def a_tensor(scores_BC, label_B):
+    """Not a float."""
+    return torch.tensor(1.0)
+
+
+class GivesTwoKinds(Classification):
+    """Does not decide what its targets are."""
+
+    gives = ("classes", "shares")
+
+
+class ListsTooLittle(Classification):
+    """Has more metrics than it says."""
+
+    goals = (Goal("accuracy", "maximize"),)
+
+
 BREAKS = [
     ("fusion", IgnoresMasks, "check_masks_are_honoured", "what stands in the padding of 'image' changes the output"),
     ("fusion", Narrower, "check_streams", "a stream is (1, 3), not (1, 4)"),
@@ -210,6 +248,12 @@ BREAKS = [
     ("task", WeighsOtherwise, "check_weighs", "weighing nothing it is"),
     ("task", ServedOtherwise, "check_answers", "a bundle that decodes by 'labels of half or more'"),
     ("task", NotShares, "check_label_numbers", "scores do not sum to 1"),
+    ("task", GivesTwoKinds, "check_compared", "gives ('classes', 'shares'), not one kind"),
+    ("task", ListsTooLittle, "check_metrics", "`goals` does not list ['loss']"),
+    ("metric", wrong_way, "check_direction", "perfect scores of classes give 1.0"),
+    ("metric", nothing_of_what_is_constant, "check_gives_a_number", "RuntimeWarning"),
+    ("metric", of_the_first_row, "check_is_a_function", "in another order"),
+    ("metric", a_tensor, "check_gives_a_number", "no float"),
     ("data", Leaks, "check_splits_do_not_leak", "an image of valid.image is in train too"),
 ]
 

@@ -31,6 +31,8 @@ class Classification(Task):
     """
 
     goal = Goal("accuracy", "maximize")
+    goals = (goal, Goal("loss", "minimize"))
+    gives = ("classes",)
 
     def fit(self, train: Table) -> None:
         """Learn the classes; where most stand in one row alone, or are very many, a warning says so.
@@ -96,6 +98,10 @@ class Classification(Task):
             **dict(scoring.by_group("accuracy", right_B, table.groups)),
             "loss": float(scoring.log_loss(scores_BC, label_B).mean()),
         }
+
+    def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """The scores as they are, and each row's class."""
+        return scores_BC, self.targets(table)["label"]
 
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The classes' frequencies among the training targets, the same for every row."""

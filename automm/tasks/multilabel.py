@@ -36,6 +36,12 @@ class MultiLabel(Task):
     """
 
     goal = Goal("f1", "maximize")
+    goals = (
+        goal,
+        *(Goal(name, "maximize") for name in ("f1_macro", "map", "subset_accuracy")),
+        Goal("loss", "minimize"),
+    )
+    gives = ("labels",)
     DECODE: ClassVar[str] = decode.HALF_OR_MORE
 
     def __init__(self, *, separator: str = ",") -> None:
@@ -97,7 +103,7 @@ class MultiLabel(Task):
         `loss` is what a row's binary cross-entropies sum to, on average. Macro averages are over labels that occur.
         """
         wanted_BC, answered_BC = self.perfect(table) > 0, scores_BC >= decode.HALF
-        missed_B = np.array([len(set(names) - set(self.labels)) for names in self._names(table)])
+        missed_B = self._missed(table)
         occurs_C = wanted_BC.any(axis=0)
         groups = {f"f1/{group}": of == group for of in table.groups.values() for group in sorted(set(of.tolist()))}
         everyone = np.ones(len(table), bool)
@@ -117,6 +123,13 @@ class MultiLabel(Task):
             "loss": float(loss_BC.sum(axis=1).mean()),
         }
 
+    def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and which labels a row has, both with columns for as many labels never seen as a row has at most."""
+        missed_B = self._missed(table)
+        unseen_BM = np.arange(missed_B.max(initial=0)) < missed_B[:, None]
+        zero_BM = np.zeros(unseen_BM.shape, scores_BC.dtype)
+        return np.hstack([scores_BC, zero_BM]), np.hstack([self.perfect(table) > 0, unseen_BM])
+
     def decode(self, scores_C: np.ndarray) -> list[str]:
         """The labels whose score is half or more, the highest first."""
         answer: list[str] = decode.half_or_more(scores_C, self.labels, 0)["answer"]
@@ -133,6 +146,11 @@ class MultiLabel(Task):
 
     def _names(self, table: Table) -> list[list[str]]:
         return [self._listed(value) for value in scoring.checked(table.targets, table.ids)]
+
+    def _missed(self, table: Table) -> np.ndarray:
+        """int64 [rows]: how many labels a row has that training never saw."""
+        known = set(self.labels)
+        return np.fromiter((len(set(names) - known) for names in self._names(table)), np.int64, len(table))
 
     def _listed(self, value: Any) -> list[str]:
         if isinstance(value, str):

@@ -30,6 +30,8 @@ class Regression(Task):
     """
 
     goal = Goal("rmse", "minimize")
+    goals = (goal, Goal("mae", "minimize"), Goal("r2", "maximize"), Goal("loss", "minimize"))
+    gives = ("numbers",)
     DECODE: ClassVar[str] = decode.NUMBER
     CLASSES: ClassVar[bool] = False
 
@@ -95,6 +97,10 @@ class Regression(Task):
             **({"r2": 1 - squared["rmse"] / spread} if spread else {}),
             "loss": squared["rmse"],
         }
+
+    def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """The scores as they are, and the targets in their own unit."""
+        return scores_BC, _numbers(table)
 
     def decode(self, scores_C: np.ndarray) -> float:
         """The number."""

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from automm.metrics.named import measured
 from automm.runtime.decode import ARGMAX
 from automm.tasks import scoring
 from automm.tasks.weighing import Weighing
-from automm.types import Goal, Table
+from automm.types import Goal, Table, Targets
 
 
 class Task:
@@ -24,12 +25,21 @@ class Task:
     DECODE: ClassVar[str] = ARGMAX  # how the runtime turns scores into an answer: a name in runtime/decode.py
     CLASSES: ClassVar[bool] = True  # whether outputs are classes that targets count for
     goal: Goal
+    goals: tuple[Goal, ...] = ()  # every metric that `metrics` gives, groups aside
+    gives: tuple[Targets, ...] = ()  # what `compared` makes of targets, or may make where the table decides it
+    named: tuple[str, ...] = ()  # further metrics, by name; `judged.py` sets them, and the objective
+    objective: Goal | None = None  # what to drive at instead of the goal
     labels: tuple[str, ...]  # what each of the C outputs means; set by fit
 
     @property
     def score_scale(self) -> float:
         """What counts as one in the scores' own unit: a difference between two computations is judged against it."""
         return 1.0
+
+    @property
+    def aim(self) -> Goal:
+        """What a search drives at, and what patience watches."""
+        return self.objective or self.goal
 
     def fit(self, train: Table) -> None:
         """Learn the label set from the training table's targets.
@@ -99,6 +109,23 @@ class Task:
     def metrics(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
         """Every metric by name, `loss` (plain negative log-likelihood or squared error) and `<metric>/<group>` too."""
         raise NotImplementedError
+
+    def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and targets as metrics by name read them; see `automm.metrics.metric`."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing for metrics by name to read")
+
+    def measure(self, scores_BC: np.ndarray, table: Table) -> dict[str, float]:
+        """What `metrics` gives, then the metrics in `named` that are not among that.
+
+        Raises:
+            BrokenPlugin: one of them raised, or gave no number.
+        """
+        own = self.metrics(scores_BC, table)
+        further = [name for name in self.named if name not in own]
+        if not further:
+            return own
+        scores_BC, targets = self.compared(scores_BC.astype(np.float32, copy=False), table)
+        return {**own, **dict(measured(further, scores_BC, targets, table.groups))}
 
     def decode(self, scores_C: np.ndarray) -> Any:
         """The answer for one row's scores; plain JSON."""

@@ -19,10 +19,11 @@ from automm.errors import DataError
 from automm.tasks import scoring
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing
-from automm.types import Goal, Table
+from automm.types import Goal, Table, Targets
 
 _SINGLE = Goal("accuracy", "maximize")
 _PEOPLE = Goal("vqa_score", "maximize")
+_LOSS = Goal("loss", "minimize")
 
 
 class VQA(Task):
@@ -38,6 +39,8 @@ class VQA(Task):
     """
 
     goal = _SINGLE
+    goals: tuple[Goal, ...] = (_SINGLE, _PEOPLE, _LOSS)
+    gives: tuple[Targets, ...] = ("classes", "shares")
 
     def __init__(self, *, answers: int | None = 3129, skip_unanimous: bool = True) -> None:
         self.answers_kept = answers
@@ -145,6 +148,10 @@ class VQA(Task):
             loss_B = scoring.log_loss(scores_BC, label_B)
         return {**dict(scoring.by_group(self.goal.metric, value_B, table.groups)), "loss": float(loss_B.mean())}
 
+    def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """The scores as they are, and each row's answer, or what every answer is worth to several people."""
+        return scores_BC, self.perfect(table) if self.people else self.targets(table)["label"]
+
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The answers' mean training scores, the same for every row."""
         targets = self.targets(train)
@@ -164,6 +171,8 @@ class VQA(Task):
     def _set_kind(self, *, people: bool) -> None:
         self.people = people
         self.goal = _PEOPLE if people else _SINGLE
+        self.goals = (self.goal, _LOSS)
+        self.gives = ("shares",) if people else ("classes",)
 
     def _wanted(self, target: Any) -> dict[str, float]:
         """The answers that score for a target, and what they score."""

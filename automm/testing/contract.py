@@ -24,6 +24,7 @@ _CHECKS_OF = {
     "strategy": "automm.testing.strategy_checks",
     "executor": "automm.testing.executor_checks",
     "solver": "automm.testing.solver_checks",
+    "metric": "automm.testing.metric_checks",
 }
 _POSITIONAL = {
     "encoder": ("field", "preprocess"),
@@ -35,11 +36,11 @@ _POSITIONAL = {
 def checks_for(kind: str) -> tuple[Check, ...]:
     """Every check a component of this kind must pass: those of all kinds, then its own.
 
-    A metric is a plain function and has only a docstring to check.
+    A metric is a plain function, without options.
     """
-    if kind == "metric":
-        return (check_documented,)
     own: tuple[Check, ...] = importlib.import_module(_CHECKS_OF[kind]).CHECKS
+    if kind == "metric":
+        return (check_documented, *own)
     return (check_documented, check_signature, check_options_documented, check_space, *own)
 
 

@@ -21,6 +21,12 @@ from automm.testing.requirement import require
 from automm.testing.subject import Subject
 from automm.types import Table
 
+_READ = {  # by what targets are: their type and their axes
+    "classes": (np.dtype(np.int64), 1),
+    "labels": (np.dtype(np.bool_), 2),
+    "numbers": (np.dtype(np.float64), 1),
+    "shares": (np.dtype(np.float32), 2),
+}
 _TARGETS = ["yes", "no", "yes", "2", "yes", "no", "2", "yes"]
 
 
@@ -105,6 +111,9 @@ def check_metrics(under_test: Subject) -> None:
             require(f"{goal}/{group}" in values, f"there is no {goal}/{group} among {sorted(values)}")
     sign = 1 if task.goal.direction == "maximize" else -1
     require(sign * best[goal] > sign * base[goal], f"{goal} is {best[goal]} at best and {base[goal]} by majority")
+    listed = {each.metric for each in task.goals}
+    unlisted = {name for name in best if "/" not in name} - listed if listed else set()
+    require(not unlisted, f"metrics are {sorted(best)}, and `goals` does not list {sorted(unlisted)}")
     require(best["loss"] < base["loss"], f"loss is {best['loss']} at best and {base['loss']} by majority")
 
 
@@ -119,6 +128,19 @@ def check_label_numbers(under_test: Subject) -> None:
         torch.randn(len(table), len(task.labels), generator=torch.Generator().manual_seed(0))
     )
     require(bool((scores_BC.sum(dim=1) - 1).abs().max() < 1e-5), "there are label numbers, and scores do not sum to 1")
+
+
+def check_compared(under_test: Subject) -> None:
+    """A fitted task that gives metrics by name something to read gives one kind of targets, a row each, as it says."""
+    task, table = _fitted(under_test)
+    if not task.gives:
+        return
+    require(len(task.gives) == 1, f"a fitted task gives {task.gives}, not one kind of targets")
+    dtype, axes = _READ[task.gives[0]]
+    scores_BC, targets = task.compared(task.perfect(table), table)
+    found = (targets.dtype, targets.ndim, len(targets), len(scores_BC))
+    require(found == (dtype, axes, len(table), len(table)), f"{task.gives[0]} are {targets.dtype} {targets.shape}")
+    require(axes == 1 or targets.shape == scores_BC.shape, f"scores are {scores_BC.shape}, targets {targets.shape}")
 
 
 def check_answers(under_test: Subject) -> None:
@@ -141,6 +163,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_weighs,
     check_metrics,
     check_label_numbers,
+    check_compared,
     check_answers,
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from automm.errors import BrokenPlugin, TrialFailed
 from automm.model import Model
 from automm.tasks.task import Task
 from automm.training.device import moved
@@ -20,8 +21,19 @@ from automm.types import Batch
 
 
 def evaluate(model: Model, task: Task, part: Part, *, batch_size: int) -> dict[str, float]:
-    """Every metric of the task over a part."""
-    return task.metrics(scores(model, task, part, batch_size=batch_size), part.table)
+    """Every metric the task is measured by, over a part.
+
+    Raises:
+        TrialFailed: a metric by name raised, or what the search drives at is undefined for what the model scores.
+    """
+    found = scores(model, task, part, batch_size=batch_size)
+    try:
+        values = task.measure(found, part.table)
+    except BrokenPlugin as error:
+        raise TrialFailed(str(error)) from error
+    if task.aim.metric not in values:
+        raise TrialFailed(f"{task.aim.metric} is undefined for what the model scores on the validation rows")
+    return values
 
 
 def scores(model: Model, task: Task, part: Part, *, batch_size: int) -> np.ndarray:

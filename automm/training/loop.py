@@ -187,7 +187,7 @@ class _Loop:
     def _improved(self, metrics: Mapping[str, float]) -> bool:
         if not self.best_epoch:
             return True
-        goal = self.job.task.goal
+        goal = self.job.task.aim
         now, before = metrics[goal.metric], self.history[self.best_epoch - 1][goal.metric]
         return now > before if goal.direction == "maximize" else now < before
 

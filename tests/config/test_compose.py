@@ -30,6 +30,16 @@ def test_defaults():
     assert found.space.defaults()["fusion.name"] == "concat"
 
 
+def test_metrics_by_name():
+    assert settings().metrics == ()
+    assert settings("task.metrics=f1").metrics == ("f1",)
+    found = settings("task.metrics=[f1,accuracy,auroc,f1]", "search.objective=auroc")
+    assert found.metrics == ("f1", "accuracy", "auroc")
+    assert found.search.objective == "auroc"
+    assert "metrics" not in found.task.options
+    assert settings("search.objective=accuracy/relational").metrics == ()  # whether there is such a group the data says
+
+
 def test_command_line_wins_over_presets_and_task():
     found = settings("search=quick", "fusion=film", "search.trials=7", "training.epochs=30", "encoder/image=timm")
     candidate = found.space.defaults()
@@ -107,6 +117,14 @@ def test_every_budget_suits_every_task(task, search):
         ("seed=-1", "seed=-1 is not allowed: an integer from 0 to 4294967295"),
         ("seed=0.5", "seed=0.5"),
         ("search.timeout=0", "or null"),
+        (
+            "task.metrics=[f1,auroc,acuracy]",
+            "task.metrics=acuracy: no metric of that name is computed for task vqa. Did",
+        ),
+        ("task.metrics=rmse", "task.metrics=rmse: it reads numbers, and the targets of task vqa are classes or shares"),
+        ("task.metrics={f1:2}", "a list of names"),
+        ("search.objective=f1_marco", "search.objective=f1_marco"),
+        ("search.objective=acuracy/relational", "Did you mean 'accuracy'"),
         ("search.direction=up", "one of maximize, minimize, or null"),
         ("data.train_imges=3", "Did you mean 'train_images'"),
         ("data.train_images=few", "it takes int, not str"),

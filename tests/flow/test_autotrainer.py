@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from automm import AutoTrainer
-from automm.errors import ConfigError, DataError, OutOfRange, UnknownKey
+from automm.errors import ConfigError, DataError, OutOfRange, UnknownComponent, UnknownKey
+from automm.types import Goal
 
 SMALL = (
     "data.train_images=20",
@@ -54,6 +55,20 @@ def test_a_function_of_targets_and_predictions_drives_the_search(trainer):
     trainer.hyperopt(objective=share_of_yes, direction="maximize")
     trials = trainer._stages.searched.trials
     assert trainer._stages.best.values["share_of_yes"] == max(t.values["share_of_yes"] for t in trials)
+
+
+def test_a_metric_by_name_drives_the_search(trainer):
+    trainer.hyperopt(objective="f1_macro")
+    stages = trainer._stages
+    assert stages.goal == Goal("f1_macro", "maximize")
+    assert stages.best.values["f1_macro"] == max(t.values["f1_macro"] for t in stages.searched.trials)
+
+
+@pytest.mark.parametrize("objective", ["f1_marco", "accuracy/relatonal", "rmse"])
+def test_an_unknown_objective_is_refused_before_any_work(trainer, objective):
+    with pytest.raises(UnknownComponent, match=f"search.objective={objective}: .* Known: "):
+        trainer.hyperopt(objective=objective)
+    assert not trainer.run_dir.exists()
 
 
 def test_a_function_needs_a_direction(trainer):

@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from automm import registry
 from automm.errors import OutOfRange, StudyError, TrialFailed, UnknownKey
+from automm.metrics.metric import metric
 from automm.model import build_solver
 from automm.training import checkpoint
+from automm.types import Goal
 
 HERE = Path(__file__).parent
 
@@ -132,6 +135,28 @@ def test_patience_ends_a_fit_and_the_best_epoch_is_kept(bench, candidate):
     assert result.epochs == result.best_epoch + 2
     assert result.values["accuracy"] == max(goal)
     assert result.last["accuracy"] == goal[-1]
+
+
+def test_patience_watches_what_the_search_drives_at(bench, candidate, monkeypatch):
+    to_come = iter([3.0, 1.0, 2.0, 1.5, 0.0])
+
+    @metric(higher_is_better=False, reads=("classes",))
+    def scripted(scores_BC, label_B):
+        """What comes next, whatever is scored."""
+        return next(to_come)
+
+    monkeypatch.setitem(registry._session, ("metric", "scripted"), scripted)
+    bench.task.named, bench.task.objective = ("scripted",), Goal("scripted", "minimize")
+    result, _, reports = bench.fit(candidate(lr=1e-5), stop=8, patience=2)
+    assert [values["scripted"] for _, values in reports] == [3.0, 1.0, 2.0, 1.5]
+    assert (result.best_epoch, result.epochs, result.finished) == (2, 4, True)
+    assert result.values["scripted"] == 1.0
+
+
+def test_a_fit_without_what_the_search_drives_at_fails(bench, candidate):
+    bench.task.objective = Goal("r2", "maximize")
+    with pytest.raises(TrialFailed, match="r2 is undefined for what the model scores"):
+        bench.fit(candidate(), stop=1)
 
 
 def test_the_average_is_what_is_evaluated_and_kept(bench, candidate, save_to):

@@ -1,0 +1,1 @@
+"""Metrics by name. The standard ones are reached through the registry, as those of plugins are."""
