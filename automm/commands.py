@@ -156,7 +156,15 @@ def _shown(component: Component) -> dict[str, Any]:
         "origin": component.origin,
         "options": options,
         "doc": component.doc,
+        **_of_metric(component),
     }
+
+
+def _of_metric(component: Component) -> dict[str, Any]:
+    """What there is to say about a metric alone."""
+    if component.kind != "metric":
+        return {}
+    return {"higher_is_better": component.factory.higher_is_better, "reads": list(component.factory.reads)}
 
 
 def _searched(param: Param) -> str:
@@ -169,6 +177,9 @@ def _page(shown: Mapping[str, Any]) -> Iterable[str]:
     yield ""
     yield from shown["doc"].splitlines()
     yield ""
+    if "reads" in shown:
+        yield f"{'Higher' if shown['higher_is_better'] else 'Lower'} is better. It reads {' or '.join(shown['reads'])}."
+        return
     if not shown["options"]:
         yield "It takes no options."
         return
@@ -191,15 +202,16 @@ def _study(asked: argparse.Namespace) -> Iterable[str]:
 
     with Study.open(asked.run_dir / "study.db", readonly=True) as study:
         rows = trials_table(study)
+        goal = study.header["goal"]["metric"] if study.header else ""
     if asked.json:
         return [_json(rows)]
-    flat = [{**row, "value": _pairs(_first(row["values"])), "candidate": _pairs(row["candidate"])} for row in rows]
+    flat = [{**row, "value": _pairs(_only(goal, row["values"])), "candidate": _pairs(row["candidate"])} for row in rows]
     return _table(flat, ("number", "state", "epochs", "value", "reason", "candidate"))
 
 
-def _first(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The first metric alone, for a table; JSON has them all."""
-    return dict(list((values or {}).items())[:1])
+def _only(metric: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One metric alone, for a table; JSON has them all."""
+    return {name: value for name, value in (values or {}).items() if name == metric}
 
 
 def _predict(asked: argparse.Namespace) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from automm.report.metrics import (
     figure,
     headline_metric,
     input_name,
+    other_metrics,
     scoreboard,
     seconds,
     signature,
@@ -107,14 +108,11 @@ def print_summary(
     out = console(file)
     metric = headline_metric(result, goal)
     groups, models = scoreboard(result, metric)
-    board = RichTable(title=f"test {words(metric)}", title_justify="left", title_style="bold", header_style="bold")
-    board.add_column("")
-    for name in models:
-        board.add_column(words(name), justify="right", style="bold" if name == "found" else None)
-    for group in groups:
-        board.add_row(words(group), *(figure(values.get(group), metric) for values in models.values()))
+    rows = [[words(group), *(figure(values.get(group), metric) for values in models.values())] for group in groups]
     out.print()
-    out.print(board)
+    out.print(_board(f"test {words(metric)}", models, rows))
+    if others := other_metrics(result, metric):
+        out.print(_board("other metrics of the test", models, others))
     _print_reliance(out, result)
     best = result.get("best") or {}
     out.print(Text("\nbest configuration", style="bold"))
@@ -126,6 +124,17 @@ def print_summary(
     spent = result.get("seconds") or {}
     parts = ", ".join(f"{words(stage)} {seconds(value)}" for stage, value in spent.items())
     out.print(Text(f"\n{parts}; the search ended because {ending(result.get('stopped_by'))}"), soft_wrap=True)
+
+
+def _board(title: str, models: Iterable[str], rows: Iterable[Sequence[str]]) -> RichTable:
+    """A table with a column a model."""
+    board = RichTable(title=title, title_justify="left", title_style="bold", header_style="bold")
+    board.add_column("")
+    for name in models:
+        board.add_column(words(name), justify="right", style="bold" if name == "found" else None)
+    for row in rows:
+        board.add_row(*row)
+    return board
 
 
 def _print_reliance(out: Console, result: Mapping[str, Any]) -> None:

@@ -42,6 +42,25 @@ def scoreboard(result: Mapping[str, Any], metric: str) -> tuple[list[str], dict[
     return groups, models
 
 
+def other_metrics(result: Mapping[str, Any], metric: str) -> list[list[str]]:
+    """A row for each metric over all rows beside `metric`: what it is, then each model's figure, as in `scoreboard`."""
+    models = [result.get("test") or {}, *(result.get("baselines") or {}).values()]
+    names = dict.fromkeys(name for values in models for name in values if "/" not in name and name != metric)
+    return [
+        [
+            words(name) + (" (lower is better)" if lower_is_better(result, name) else ""),
+            *(figure(values.get(name), name) for values in models),
+        ]
+        for name in names
+    ]
+
+
+def lower_is_better(result: Mapping[str, Any], metric: str) -> bool:
+    """Whether a model is better where a metric is lower; of what is not said, no."""
+    directions: Mapping[str, str] = result.get("directions") or {}
+    return directions.get(metric) == "minimize"
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of rows, written in percent."""
     return metric.partition("/")[0].endswith(("accuracy", "vqa_score"))

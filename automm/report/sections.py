@@ -13,7 +13,18 @@ import plotly.io
 from automm.report import figures
 from automm.report.data import ReportData, TrialRecord
 from automm.report.markup import Markup, element, join, section, table
-from automm.report.metrics import OVERALL, ending, figure, headline_metric, scoreboard, seconds, signature, words
+from automm.report.metrics import (
+    OVERALL,
+    ending,
+    figure,
+    headline_metric,
+    lower_is_better,
+    other_metrics,
+    scoreboard,
+    seconds,
+    signature,
+    words,
+)
 from automm.report.parameters import Importance, axes, importance, short_names
 
 FEW_TRIALS = 40
@@ -57,7 +68,7 @@ def headline(data: ReportData) -> Markup:
             "div",
             element("div", f"test {words(metric)}, {words(group)}", class_="what"),
             element("div", figure(models["found"].get(group), metric), class_="much"),
-            element("div", _against(group, models, metric), class_="what"),
+            element("div", _against(group, models, metric, lower=lower_is_better(result, metric)), class_="what"),
             class_="tile",
         )
         for group in groups[:4]
@@ -66,11 +77,11 @@ def headline(data: ReportData) -> Markup:
     return element("header", title, element("p", said, class_="soft"), element("div", *tiles, class_="tiles"))
 
 
-def _against(group: str, models: Mapping[str, Mapping[str, float]], metric: str) -> str:
+def _against(group: str, models: Mapping[str, Mapping[str, float]], metric: str, *, lower: bool) -> str:
     known = {m: values[group] for m, values in models.items() if m != "found" and group in values}
     if not known:
         return "no baseline"
-    best = max(known, key=lambda model: known[model])
+    best = (min if lower else max)(known, key=lambda model: known[model])
     return f"best baseline: {figure(known[best], metric)} ({words(best)})"
 
 
@@ -82,6 +93,7 @@ def accuracy(data: ReportData) -> Markup:
         return section("accuracy", "Test results", element("p", "The run was not tested.", class_="soft"))
     head = ["", "found by the search", *(words(name) for name in models if name != "found")]
     rows = [[words(g), *(figure(values.get(g), metric) for values in models.values())] for g in groups]
+    others = other_metrics(data.result, metric)
     notes = [element("li", f"{words(m)}: {note}") for m in models if (note := baseline_note(m, data.baseline_notes))]
     bars = [g for g in groups if g != OVERALL] or groups
     return section(
@@ -91,6 +103,7 @@ def accuracy(data: ReportData) -> Markup:
         table(head, rows, class_="board"),
         element("ul", *notes, class_="soft") if notes else "",
         plot(figures.group_bars(bars, models, metric), "groups"),
+        join([element("h3", "Other metrics"), table(head, others, class_="board")]) if others else "",
     )
 
 

@@ -44,6 +44,14 @@ def test_plugins_shows_one_component(capsys):
     assert {"blocks", "dropout"} <= {option["name"] for option in shown["options"]}
 
 
+def test_plugins_shows_a_metric(capsys):
+    commands.run(["plugins", "metric", "hamming"])
+    assert "Lower is better. It reads labels." in capsys.readouterr().out
+    commands.run(["plugins", "metric", "--json"])
+    listed = {row["name"]: row["health"] for row in json.loads(capsys.readouterr().out)}
+    assert {listed[name] for name in ("f1", "auroc", "log_loss", "rmse")} == {"ready"}
+
+
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [

@@ -85,9 +85,7 @@ def test_a_row_without_a_time_cannot_be_used(tmp_path, caplog):
     assert "skipped 2 of 40" in caplog.text
     assert not {3, 7} & {*splits.train.ids, *splits.valid.ids, *splits.test.ids}
     table[3]["when"] = DAY
-    with pytest.raises(
-        DataError, match=r"row 8: column 'when': 'soon' is no date, .*Next: mend it"
-    ):
+    with pytest.raises(DataError, match=r"row 8: column 'when': 'soon' is no date, .*Next: mend it"):
         load(write(path, table))
 
 

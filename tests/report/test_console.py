@@ -83,6 +83,20 @@ def test_the_summary_says_what_is_left_without_an_input(story):
     assert "50.0 points ± 1.0" in row
 
 
+def test_metrics_beside_the_headline_have_a_table_of_their_own(story):
+    file = io.StringIO()
+    test = {**story.result["test"], "f1": 0.9125}
+    directions = {"accuracy": "maximize", "loss": "minimize", "f1": "maximize"}
+    print_summary({**story.result, "test": test, "directions": directions}, story.goal, {}, file=file)
+    board = file.getvalue().partition("other metrics of the test")[2].partition("best configuration")[0]
+    rows = {
+        line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]]
+        for line in board.splitlines()
+        if line[:1] == "│"
+    }
+    assert rows == {"loss (lower is better)": ["0.2", *"––––"], "f1": ["0.9125", *"––––"]}
+
+
 @pytest.mark.parametrize("missing", ["test", "baselines", "best", "seconds", "explained"])
 def test_a_summary_lives_with_what_there_is(story, missing):
     file = io.StringIO()

@@ -17,6 +17,7 @@ from automm.report.page import write_report
 from automm.report.samples import data_uri
 from automm.report.sounds import RATE, SECONDS
 from automm.runtime.audio import decode
+from automm.types import Goal
 
 FIGURES = ("groups", "reliance", "calibration", "history", "parallel", "importance", "curves", "gradients")
 SECTIONS = (
@@ -145,6 +146,23 @@ def test_scores_are_shown_against_shares_of_right_answers(page, short, tmp_path)
     assert after["text"] == ["40 rows", "960 rows"]
     bare = replace(short, result={**short.result, "calibration": None})
     assert "left as they are" in Page(write_report(tmp_path, bare).read_text(encoding="utf-8")).words
+
+
+def test_metrics_beside_the_headline_have_a_table_of_their_own(page):
+    assert "Other metrics found by the search majority" in Page(page).words.replace("  ", " ")
+    assert "loss 0.2 – – – –" in Page(page).words
+
+
+@pytest.mark.parametrize(("direction", "best"), [("minimize", "0.3 (defaults)"), ("maximize", "0.9 (majority)")])
+def test_the_best_baseline_is_told_by_its_metrics_direction(direction, best, tmp_path, short):
+    result = {
+        **short.result,
+        "test": {"rmse": 0.2},
+        "baselines": {"majority": {"rmse": 0.9}, "defaults": {"rmse": 0.3}},
+        "directions": {"rmse": direction},
+    }
+    told = replace(short, result=result, goal=Goal("rmse", direction))
+    assert f"best baseline: {best}" in Page(write_report(tmp_path, told).read_text(encoding="utf-8")).words
 
 
 def test_the_history_colours_states_and_draws_the_incumbent(page, story):
