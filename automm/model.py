@@ -163,7 +163,7 @@ class Model(nn.Module):
         """A field's items, missing ones replaced, after the fusion's own work on that field alone."""
         at = self._at[field]
         encoded: Features = self.encoders[at](inputs)
-        return self.fusion.prepare(field, self.absent[at].replace(encoded, present_U))  # type: ignore[operator]
+        return self._prepare(field, self.absent[at].replace(encoded, present_U), present_U)  # type: ignore[operator]
 
     def logits(self, streams: Sequence[Stream]) -> Tensor:
         """The heads' logits [B, C], summed by the streams' weights, at the model's temperature."""
@@ -181,11 +181,20 @@ class Model(nn.Module):
         at, rows_B, present_B = self._at[field], batch.rows[field], batch.present[field]
         with _blamed(f"the encoder {type(self.encoders[at]).__name__} of {field!r}"):
             features: Features = self.encoders[at](batch.inputs[field])
+        known = len(features.pooled_BD)
         if missing or not bool(present_B.all()):
-            rows_B = torch.where(present_B, rows_B, len(features.pooled_BD))
+            rows_B = torch.where(present_B, rows_B, known)
             features = self.absent[at].append(features)  # type: ignore[operator]
         with _blamed(f"the fusion {type(self.fusion).__name__} preparing {field!r}"):
-            return self.fusion.prepare(field, features), rows_B
+            present_U = torch.arange(len(features.pooled_BD), device=rows_B.device) < known
+            return self._prepare(field, features, present_U), rows_B
+
+    def _prepare(self, field: str, features: Features, present_U: Tensor) -> Features:
+        """The fusion's own work on a field's items, of which some stand for a missing one."""
+        prepared = self.fusion.prepare(field, features)
+        if not self.fusion.SIDE_BY_SIDE:
+            return prepared
+        return prepared._replace(pooled_BD=prepared.pooled_BD * present_U[:, None])
 
 
 def _mixed(stream: Stream, mix: Mix) -> Stream:

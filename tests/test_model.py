@@ -70,6 +70,15 @@ def test_a_missing_item_counts_and_what_it_points_at_does_not(task, preprocessor
     )
 
 
+def test_the_half_of_a_missing_field_is_zeros_where_a_fusion_says_so(task, preprocessors):
+    candidate = {**CANDIDATE, "fusion.name": "towers", "fusion.options.towers.dim": 64}
+    del candidate["fusion.options.concat.hidden"]
+    model = build_model(candidate, SCHEMA, task, preprocessors=preprocessors).eval()
+    (stream,) = model.streams(batch_of(preprocessors, [0, 1], [False, True]))
+    assert stream.pooled_BD[0, :64].eq(0).all()
+    torch.testing.assert_close(stream.pooled_BD.norm(dim=1), torch.tensor([1.0, 2.0]).sqrt())
+
+
 def test_appending_the_missing_item_is_replacing_by_it():
     absent = Absent(4)
     features = Features(torch.randn(3, 5, 4), torch.rand(3, 5) > 0.5, torch.randn(3, 4))
@@ -81,8 +90,11 @@ def test_appending_the_missing_item_is_replacing_by_it():
     assert replaced.mask_BN[1].tolist() == [True, False, False, False, False]
 
 
-def test_the_exported_path_gives_the_same_numbers(task, preprocessors):
-    model = build_model(CANDIDATE, SCHEMA, task, preprocessors=preprocessors).eval()
+@pytest.mark.parametrize("fusion", ["concat", "towers"])
+def test_the_exported_path_gives_the_same_numbers(fusion, task, preprocessors):
+    candidate = {path: value for path, value in CANDIDATE.items() if not path.startswith("fusion.options")}
+    candidate["fusion.name"] = fusion
+    model = build_model(candidate, SCHEMA, task, preprocessors=preprocessors).eval()
     batch = batch_of(preprocessors, [0, 1, 2], [True, False, True])
     items = {f: model.encode_prepare(f, batch.inputs[f], batch.present[f]) for f in model.fields}
     torch.testing.assert_close(model.logits(model.fusion(items)), model(batch))

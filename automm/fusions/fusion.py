@@ -25,6 +25,7 @@ class Fusion(nn.Module):
     API: ClassVar[int] = 1
     SPACE: ClassVar[Space] = Space()
     TOKENS: ClassVar[bool] = True  # False: `forward` reads `pooled_BD` alone, tokens need not be expanded
+    SIDE_BY_SIDE: ClassVar[bool] = False  # True: its stream is a vector a field, all zeros where a row lacks the field
 
     widths: tuple[int, ...]  # the width of each stream `forward` returns; set by __init__
 

@@ -12,6 +12,7 @@ from automm.fusions.gated import Gated
 from automm.fusions.late import Late
 from automm.fusions.lmf import LMF
 from automm.fusions.mfb import MFB
+from automm.fusions.towers import Towers
 from automm.testing import samples
 
 TWO = samples.FIELDS["image and text"]
@@ -159,7 +160,7 @@ def test_the_one_that_lmf_appends_keeps_each_field_alone():
     assert not torch.allclose(fused[0], fused[1])
 
 
-@pytest.mark.parametrize("make", [Concat, Late, Gated, MFB, LMF])
+@pytest.mark.parametrize("make", [Concat, Late, Gated, MFB, LMF, Towers])
 def test_vector_fusions_do_not_read_tokens(make):
     torch.manual_seed(0)
     fusion, items = make(TWO).eval(), samples.features(TWO, 3)
@@ -186,3 +187,26 @@ def test_fields_are_multiplied_in_any_number():
     expected = F.normalize(z.sign() * z.abs().sqrt(), dim=-1)
     (stream,) = fusion(prepared(fusion, items))
     torch.testing.assert_close(stream.pooled_BD / math.sqrt(6), expected, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_towers_are_unit_vectors_that_know_nothing_of_each_other(layers):
+    torch.manual_seed(0)
+    fusion, items = Towers(TWO, dim=6, layers=layers), samples.features(TWO, 4)
+    (stream,) = fusion(prepared(fusion, items))
+    assert fusion.widths == (stream.pooled_BD.shape[1],) == (12,)
+    image, text = stream.pooled_BD.split(6, dim=1)
+    for half in (image, text):
+        torch.testing.assert_close(half.norm(dim=1), torch.ones(4))
+    changed = {**items, "question": items["question"]._replace(pooled_BD=torch.randn(4, 12))}
+    other = fusion(prepared(fusion, changed))[0].pooled_BD
+    assert torch.equal(other[:, :6], image)
+    assert not torch.allclose(other[:, 6:], text)
+    if layers == 1:
+        norm, _, linear = fusion.project["image"]
+        torch.testing.assert_close(image, F.normalize(linear(norm(items["image"].pooled_BD)), dim=1))
+
+
+def test_towers_compare_two_fields():
+    assert Towers.accepts(THREE) == "towers compares exactly two input fields, and there are 3."
+    assert Towers.accepts(TWO) is None
