@@ -13,6 +13,7 @@ Decode = Callable[[np.ndarray, Sequence[str], int], dict[str, Any]]
 ARGMAX = "argmax label"
 HALF_OR_MORE = "labels of half or more"
 NUMBER = "number"
+EMBEDDINGS = "embeddings"
 HALF = 0.5
 
 
@@ -39,7 +40,18 @@ def number(scores_C: np.ndarray, _labels: Sequence[str], _top: int) -> dict[str,
     return {"answer": float(scores_C[0])}
 
 
-DECODES: dict[str, Decode] = {ARGMAX: argmax_label, HALF_OR_MORE: half_or_more, NUMBER: number}
+def embeddings(scores_C: np.ndarray, labels: Sequence[str], _top: int) -> dict[str, Any]:
+    """`answer`: the vector of every field that is there, by its name; what is all zeros is not there."""
+    parts = dict(zip(labels, np.split(scores_C, len(labels)), strict=True))
+    return {"answer": {label: part.tolist() for label, part in parts.items() if part.any()}}
+
+
+DECODES: dict[str, Decode] = {
+    ARGMAX: argmax_label,
+    HALF_OR_MORE: half_or_more,
+    NUMBER: number,
+    EMBEDDINGS: embeddings,
+}
 
 
 def decoder(kind: str) -> Decode:

@@ -16,10 +16,11 @@ import onnxruntime as ort
 from automm.errors import AutommError, BundleError, DataError, near_miss
 from automm.runtime import cpu
 from automm.runtime.bundle import GOLDEN, Bundle
-from automm.runtime.decode import decoder
-from automm.runtime.distinct import distinct
+from automm.runtime.decode import EMBEDDINGS, decoder
+from automm.runtime.distinct import distinct, is_missing
 from automm.runtime.kinds import load_preprocess
 from automm.runtime.manifest import graph_inputs_of
+from automm.runtime.nearest import Nearest, nearest
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.rows import ROWS, read_rows
 
@@ -51,6 +52,7 @@ class Predictor:
         graph = bundle.manifest["graphs"][0]
         self._inputs = graph_inputs_of(graph)
         self._output = graph["outputs"][0]["name"]
+        self._width = int(graph["outputs"][0]["shape"][-1])
         self._decode = decoder(bundle.manifest["task"]["decode"])
 
     @classmethod
@@ -82,7 +84,7 @@ class Predictor:
     def predict(
         self, rows: Sequence[Mapping[str, Any]], *, batch_size: int = BATCH, top: int = 5
     ) -> list[dict[str, Any]]:
-        """One dict a row: `answer`, and `scores` of the `top` best labels, best first.
+        """One dict a row: `answer`, and where answers are labels the `scores` of the `top` best, best first.
 
         Raises:
             DataError: a row names a field the bundle does not have, or a value cannot be read.
@@ -91,19 +93,39 @@ class Predictor:
         return [self._decode(scores_C, labels, top) for scores_C in self.scores(rows, batch_size=batch_size)]
 
     def scores(self, rows: Sequence[Mapping[str, Any]], *, batch_size: int = BATCH) -> np.ndarray:
-        """The scores of every label, float32 [rows, C].
+        """The scores of every label, or the vectors of all fields side by side, float32 [rows, C].
 
         Raises:
             DataError: as `predict`.
         """
-        if isinstance(rows, (Mapping, str)) or batch_size < 1:
-            raise DataError(
-                f"predict takes a list of rows (got {type(rows).__name__}) and a batch_size of at least 1 "
-                f"(got {batch_size}). Next: predict([row])."
-            )
-        self._refuse_unknown(rows)
+        self._check(rows, batch_size)
         chunks = [self.run(self.arrays(chunk)) for chunk in _chunks(rows, batch_size)]
-        return np.concatenate(chunks) if chunks else np.empty((0, len(self.bundle.labels)), np.float32)
+        return np.concatenate(chunks) if chunks else np.empty((0, self._width), np.float32)
+
+    def rank(
+        self,
+        queries: Sequence[Mapping[str, Any]],
+        candidates: Sequence[Mapping[str, Any]],
+        k: int = 10,
+        *,
+        batch_size: int = BATCH,
+    ) -> Nearest:
+        """The `k` candidates most like each query, best first: their numbers and cosines, both [queries, k].
+
+        A bundle of `+task=retrieval` alone can do that. Rows hold one field each: all queries the same one, all
+        candidates the same one, such as `rank([{"caption": "a red kite"}], [{"image": "1.jpg"}, {"image": "2.jpg"}])`.
+
+        Raises:
+            DataError: the bundle does not compare, `k` is below 1, or as `predict`; rows hold no field, several, or
+                different ones.
+        """
+        kind = self.bundle.manifest["task"]["decode"]
+        if kind != EMBEDDINGS or k < 1:
+            raise DataError(
+                f"rank needs a bundle of +task=retrieval (this one answers by {kind!r}) and k of at least 1 (got {k})."
+            )
+        queries_QD = self._vectors(queries, "queries", batch_size)
+        return nearest(queries_QD, self._vectors(candidates, "candidates", batch_size), k)
 
     def arrays(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """The graph's inputs for B rows, by name; a value that several rows share is preprocessed once."""
@@ -152,7 +174,22 @@ class Predictor:
             )
         return apart
 
-    def _refuse_unknown(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _vectors(self, rows: Sequence[Mapping[str, Any]], what: str, batch_size: int) -> np.ndarray:
+        """The vector of the one field that all of these rows hold, float32 [rows, D]."""
+        self._check(rows, batch_size)
+        held = {tuple(name for name in self.bundle.fields if not is_missing(row.get(name))) for row in rows}
+        if len(held) > 1 or any(len(names) != 1 for names in held):
+            found = "; ".join(" and ".join(names) or "none" for names in sorted(held))
+            raise DataError(f"rank compares rows of one field each, and {what} hold {found}. Next: keep one of them.")
+        at = self.bundle.fields.index(held.pop()[0]) if held else 0
+        return np.split(self.scores(rows, batch_size=batch_size), len(self.bundle.fields), axis=1)[at]
+
+    def _check(self, rows: Sequence[Mapping[str, Any]], batch_size: int) -> None:
+        if isinstance(rows, (Mapping, str)) or batch_size < 1:
+            raise DataError(
+                f"predict takes a list of rows (got {type(rows).__name__}) and a batch_size of at least 1 "
+                f"(got {batch_size}). Next: predict([row])."
+            )
         for number, row in enumerate(rows):
             for key in row:
                 if key not in self._preprocessors:
