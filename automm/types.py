@@ -20,6 +20,7 @@ Role = Literal["input", "target", "id", "group"]
 Direction = Literal["maximize", "minimize"]
 Targets = Literal["classes", "labels", "numbers", "shares"]  # what metrics read; see `automm.metrics.metric`
 Scalar = str | int | float | bool | None
+PAIR = "pair"  # the target of a row about which nothing is known but that its fields belong together
 
 
 @dataclass(frozen=True)

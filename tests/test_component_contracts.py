@@ -17,7 +17,12 @@ OPTIONS = {
 # Raw values (of a task: targets) where the samples do not serve.
 VALUES = {("task", "regression"): [1.5, -2.0, 3.0, 0.25, 8.0, 1.0, 2.0, -4.0]}
 WEIGHTS = {"transformers": "tiny_bert", "open_clip_image": "tiny_clip", "open_clip_text": "tiny_clip"}
-FILES = {"table": "table_files", "vqa_v2": "vqa_files"}
+FILES = {
+    "table": "table_files",
+    "vqa_v2": "vqa_files",
+    "coco_captions": "coco_files",
+    "karpathy": "karpathy_files",
+}
 ALIASES = {("fusion", "early")}  # of concat
 EXPORTED_ELSEWHERE = {"encoder"}  # tests/encoders exports every variant
 
@@ -68,6 +73,38 @@ def vqa_files(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps({name: rows}))
         files[name] = str(tmp_path / f"{name}.json")
     return {**files, "images": str(images), "valid_fraction": 0.25}
+
+
+@pytest.fixture
+def captioned(tmp_path):
+    """Twelve pictures of random pixels, and two sentences about each."""
+    random = np.random.default_rng(0)
+    for image in range(12):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"{image}.png")
+    return {f"{image}.png": [f"sentence {at} of {image}" for at in (0, 1)] for image in range(12)}
+
+
+@pytest.fixture
+def coco_files(tmp_path, captioned):
+    images = [{"id": at, "file_name": name} for at, name in enumerate(captioned)]
+    annotations = [
+        {"id": 10 * at + n, "image_id": at, "caption": said}
+        for at, sentences in enumerate(captioned.values())
+        for n, said in enumerate(sentences)
+    ]
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return {"captions": str(tmp_path / "captions.json"), "images": str(tmp_path), "valid_fraction": 0.25}
+
+
+@pytest.fixture
+def karpathy_files(tmp_path, captioned):
+    splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    images = [
+        {"filename": name, "split": split, "sentences": [{"raw": said} for said in captioned[name]]}
+        for name, split in zip(captioned, splits, strict=True)
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": images}))
+    return {"json": str(tmp_path / "dataset.json"), "images": str(tmp_path)}
 
 
 @pytest.mark.parametrize(("kind", "name", "check"), list(contracts()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from automm.errors import DataError
-from automm.types import Column, Table
+from automm.types import Column, Splits, Table
 
 
 def split_rows(
@@ -141,6 +142,18 @@ def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[
             f"the {names[0]} and {names[1]} sets share {len(shared)} {what}(s), such as {some}: "
             "what is measured would be memory, not learning. Next: remove them from one of the two."
         )
+
+
+def check_apart(splits: Splits, field: str) -> None:
+    """Raise unless no two splits share a value of this field.
+
+    Raises:
+        DataError: as `check_disjoint`.
+    """
+    named = {"train": splits.train, "validation": splits.valid, "test": splits.test}
+    shown = {name: table.columns[field].values for name, table in named.items() if table is not None}
+    for one, other in itertools.combinations(shown, 2):
+        check_disjoint(shown[one], shown[other], names=(one, other), what=field)
 
 
 def _strata(values: np.ndarray, fraction: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from automm.data.image_files import NumberedImages, broken_images, check_mode, c
 from automm.data.json_records import lack, need_path, read_json, records
 from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
-from automm.data.split import check_disjoint, split_rows, take
+from automm.data.split import check_apart, split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
@@ -84,12 +84,9 @@ class VQAv2(Source):
             groups = tables["train"].columns["image"].index
             parts = split_rows(len(groups), fraction=self.valid_fraction, seed=seed, groups=groups)
             train, valid = take(tables["train"], parts[0]), take(tables["train"], parts[1])
-        named = {"train": train, "validation": valid} | ({"test": test} if test is not None else {})
-        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-            if other in named:
-                pair = [named[name].columns["image"].values for name in (one, other)]
-                check_disjoint(*pair, names=(one, other), what="image")
-        return Splits(train, valid, test)
+        splits = Splits(train, valid, test)
+        check_apart(splits, "image")
+        return splits
 
     def _table(self, files: _Files) -> Table:
         """One split's table; its rows are in the questions file's order."""
