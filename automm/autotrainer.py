@@ -22,7 +22,7 @@ log = logging.getLogger("automm")
 
 
 _TABLES = (".csv", ".parquet", ".jsonl", ".json")
-_EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa"}
+_EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa", "coco_captions": "retrieval", "karpathy": "retrieval"}
 
 
 class AutoTrainer:
@@ -30,12 +30,12 @@ class AutoTrainer:
 
     Args:
         dataset: an installed data source by name (`sort_of_clevr`), or the path of a table (csv, parquet, JSON lines).
-        task: `vqa`, `classification`, `regression`, `multilabel` or a plugin's; None infers it from the data set (a
-            table's by its target: lists are several labels, numbers with fractions or many values a regression), and
-            logs why.
+        task: `vqa`, `classification`, `regression`, `multilabel`, `retrieval` or a plugin's; None infers it from the
+            data set (a table's by its target: lists are several labels, numbers with fractions or many values a
+            regression), and logs why.
         model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders.
         target: the column to predict; None infers it for a table (a column named target, label or answer, else the
-            last one), and logs why.
+            last one), and logs why. A task of pairs has none.
         search_space: what to pin or narrow, as on the command line: `{"fusion.name": ["concat", "film"],
             "training.lr": [1e-4, 1e-2], "training.batch_size": 320}`.
         max_trials: candidates that are asked for; None = the preset's.
@@ -233,7 +233,8 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
             task = _EMBEDDED_TASK.get(source, "classification")
             log.info("task: %s, because that is what %s is for", task, source)
         return [f"+task={task}", f"search={preset}", f"data={source}"]
-    if target is None or task is None:
+    pairs = task is not None and registry.get("task", task).factory.PAIRS
+    if task is None or (target is None and not pairs):
         from automm.data.table_files import read_cells
 
         cells = read_cells(path)

@@ -18,7 +18,7 @@ import numpy as np
 
 from automm import registry
 from automm.data.source import Source
-from automm.errors import ExportError, StudyError
+from automm.errors import ConfigError, ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
@@ -108,6 +108,7 @@ class Run:
     @cached_property
     def splits(self) -> Splits:
         """The data; nothing has been written when reading it fails."""
+        _check_target(self.settings)
         source: Source = registry.get("data", self.settings.data.name).factory(**self.settings.data.options)
         began = time.monotonic()
         splits = source.load(self.settings.seed, self.settings.cache_dir)
@@ -214,7 +215,8 @@ class Run:
         wanted, refits = self.settings.baselines, list[Refit]()
         inputs = self.splits.train.schema.inputs
         modalities = list(dict.fromkeys(field.modality for field in inputs))
-        for modality in modalities if wanted.unimodal and len(modalities) > 1 else ():
+        alone = wanted.unimodal and len(modalities) > 1 and not self.task.PAIRS  # half of a pair is nothing to learn
+        for modality in modalities if alone else ():
             fields = [field for field in inputs if field.modality == modality]
             refits.append(self.refits.unimodal(f"{modality}_only", fields, self.space.defaults()))
         found = self.finals.beside(refits)
@@ -239,7 +241,7 @@ class Run:
         test = self.splits.test
         assert test is not None
         found = self.score(self.trained, test)
-        answers = self.task.answers([self.task.decode(row) for row in found], test)
+        answers = self.task.answers(self.task.predictions(found, test), test)
         write_json(self.dir.path / "predictions.json", answers)
         return found
 
@@ -348,14 +350,19 @@ class Run:
                 gradients=self.refits.state_of(WINNER).with_suffix(".json"),
                 table=table,
                 split="test" if self.tested else "validation",
-                answers=[self._answered(scores, target) for scores, target in zip(found, table.targets, strict=True)],
+                answers=self._answered(found, table),
             ),
         )
 
-    def _answered(self, scores_C: np.ndarray, target: Any) -> Answered:
-        prediction = self.task.decode(scores_C)
-        right = None if target is None else self.task.right(prediction, target)
-        return Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right)
+    def _answered(self, scores_BC: np.ndarray, table: Table) -> list[Answered]:
+        """What the task makes of a table's scores, row by row."""
+        out = []
+        for prediction, target, scores_C in zip(
+            self.task.predictions(scores_BC, table), table.targets, scores_BC, strict=True
+        ):
+            right = None if target is None else self.task.right(prediction, target)
+            out.append(Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right))
+        return out
 
     def _kept(self, found: SearchResult) -> list[Trial]:
         """The trials whose state is kept."""
@@ -375,6 +382,15 @@ class Run:
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:
         paths = {"report": self.dir.path / REPORT, "result": self.dir.result}
         return paths | ({"bundle": self.dir.path / values["bundle"]} if values["bundle"] else {})
+
+
+def _check_target(settings: Settings) -> None:
+    """Raise unless a table has a target, or a task that needs none. Its source does not know the task."""
+    if settings.data.options.get("target", "") is None and not registry.get("task", settings.task.name).factory.PAIRS:
+        raise ConfigError(
+            f"data.target is not set, and task={settings.task.name} learns to predict a column. "
+            "Next: name it, data.target=COLUMN."
+        )
 
 
 def _placed(settings: Settings) -> Settings:

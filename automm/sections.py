@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automm import choices, field_encoders
+from automm import choices, field_encoders, registry
 from automm.errors import ConfigError, OutOfRange, UnknownKey, near_miss
 from automm.metrics.named import asked
 from automm.narrowing import check_name
 from automm.settings import (
     BaselineSettings,
+    ComponentSettings,
     ExportSettings,
     SearchSettings,
     Settings,
     TrainingSettings,
 )
-from automm.space import Float, Int, OneOf, Param, describe
+from automm.space import Float, Int, OneOf, Param, Space, describe
 
 Section = Mapping[str, Any]
 
@@ -107,10 +108,12 @@ def settings_of(tree: Section, cwd: Path, *, run_dir: Path | None = None, overri
     parts["task"] = {key: value for key, value in parts["task"].items() if key != "metrics"}  # the same for every task
     components = {kind: choices.component(kind, kind, parts[kind]) for kind in _SINGLE}
     solver = {key: value for key, value in parts["training"].items() if key not in _TRAINING}
+    space = choices.build_space(parts["encoder"], parts["fusion"], solver)
+    _check_pairs(components["task"], space)
     return Settings(
         task=components["task"],
         data=components["data"],
-        space=choices.build_space(parts["encoder"], parts["fusion"], solver),
+        space=space,
         search=SearchSettings(strategy=components["strategy"], executor=components["executor"], **search),
         training=TrainingSettings(device=root["device"], **training),
         baselines=BaselineSettings(**baselines),
@@ -159,6 +162,19 @@ def _check_names(parts: Mapping[str, Section]) -> None:
     field_encoders.check_names(parts["encoder"])
     check_name("fusion", "fusion.name", parts["fusion"].get("name"))
     check_name("solver", "training.solver", parts["training"].get("solver"))
+
+
+def _check_pairs(task: ComponentSettings, space: Space) -> None:
+    """Raise unless a task of pairs has fusions alone that leave two vectors apart."""
+    if not registry.get("task", task.name).factory.PAIRS:
+        return
+    choosing = [param for path, param in space.paths() if path == "fusion.name" and isinstance(param, OneOf)]
+    for name in dict.fromkeys(name for param in choosing for name in param.choices):
+        if not registry.get("fusion", str(name)).factory.SIDE_BY_SIDE:
+            raise ConfigError(
+                f"task={task.name} compares a vector of each field, and fusion.name={name} makes one of all fields. "
+                "Next: fusion=towers."
+            )
 
 
 def _values(where: str, section: Section, keys: Mapping[str, _Key], known: Section | None = None) -> dict[str, Any]:

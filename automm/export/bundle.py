@@ -99,7 +99,8 @@ def _manifest(
 ) -> dict[str, Any]:
     """Everything but what is measured on the written files."""
     labels = list(trained.task.labels)
-    scores = {"name": SCORES, "dtype": "float32", "shape": ["batch", len(labels)]}
+    outputs = trained.task.outputs(trained.model.fusion.widths)
+    scores = {"name": SCORES, "dtype": "float32", "shape": ["batch", outputs]}
     variant = {"name": VARIANT, "file": _FILE, "requires": [], "opset": settings.opset, "metrics": trained.metrics}
     return {
         "schema": SCHEMA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,7 @@ def lower_is_better(result: Mapping[str, Any], metric: str) -> bool:
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of rows, written in percent."""
-    return metric.partition("/")[0].endswith(("accuracy", "vqa_score"))
+    return re.split("[/@]", metric)[0].endswith(("accuracy", "vqa_score", "recall", "precision"))
 
 
 def figure(value: float | None, metric: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from automm.report.data import ReportData, Sample
 from automm.report.markup import Markup, element, image, section
+from automm.report.metrics import words
 from automm.report.sounds import player
 from automm.runtime.images import decode
 
@@ -73,6 +74,8 @@ def _cells(values: Mapping[str, Any]) -> Iterator[Markup]:
 def _answer(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{words(str(key))}: {_answer(each)}" for key, each in value.items()) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -24,6 +24,7 @@ class Task:
     API: ClassVar[int] = 1
     DECODE: ClassVar[str] = ARGMAX  # how the runtime turns scores into an answer: a name in runtime/decode.py
     CLASSES: ClassVar[bool] = True  # whether outputs are classes that targets count for
+    PAIRS: ClassVar[bool] = False  # True: rows are pairs without a target, scores a vector of each of the two fields
     goal: Goal
     goals: tuple[Goal, ...] = ()  # every metric that `metrics` gives, groups aside
     gives: tuple[Targets, ...] = ()  # what `compared` makes of targets, or may make where the table decides it
@@ -40,6 +41,10 @@ class Task:
     def aim(self) -> Goal:
         """What a search drives at, and what patience watches."""
         return self.objective or self.goal
+
+    def outputs(self, widths: Sequence[int]) -> int:
+        """How many scores a row has, C, where the heads read streams of these widths."""
+        return len(self.labels)
 
     def fit(self, train: Table) -> None:
         """Learn the label set from the training table's targets.
@@ -131,8 +136,12 @@ class Task:
         """The answer for one row's scores; plain JSON."""
         return self.labels[int(scores_C.argmax())]
 
+    def predictions(self, scores_BC: np.ndarray, table: Table) -> list[Any]:
+        """What is said of every row of a table whose scores are known; plain JSON."""
+        return [self.decode(scores_C) for scores_C in scores_BC]
+
     def right(self, prediction: Any, target: Any) -> bool | None:
-        """Whether a decoded answer is a raw target; None where nearness is what counts."""
+        """Whether a prediction is a raw target; None where nearness is what counts."""
         return bool(prediction == scoring.as_label(target))
 
     def majority(self, train: Table, rows: int) -> np.ndarray:

@@ -66,10 +66,10 @@ def raw_values(modality: Modality) -> list[Any] | None:
 
 
 def table(targets: Sequence[Any], *, seed: int = 0) -> Table:
-    """A table of one numeric field `x` with these targets, and a group that splits the rows in two."""
+    """A table of two numeric fields with these targets, and a group that splits the rows in two."""
     random = np.random.default_rng(seed)
     rows = len(targets)
-    column = Column(random.normal(size=rows).tolist(), np.arange(rows))
+    columns = {name: Column(random.normal(size=rows).tolist(), np.arange(rows)) for name in ("x", "y")}
     half = np.where(np.arange(rows) % 2 == 0, "even", "odd")
-    schema = Schema((FieldSpec("x", "numeric"),))
-    return Table(schema, {"x": column}, list(targets), list(range(rows)), {"half": half})
+    schema = Schema(tuple(FieldSpec(name, "numeric") for name in columns))
+    return Table(schema, columns, list(targets), list(range(rows)), {"half": half})

@@ -19,7 +19,7 @@ from automm.tasks.weighing import Weighing, balanced
 from automm.testing import samples
 from automm.testing.requirement import require
 from automm.testing.subject import Subject
-from automm.types import Table
+from automm.types import PAIR, Table
 
 _READ = {  # by what targets are: their type and their axes
     "classes": (np.dtype(np.int64), 1),
@@ -54,7 +54,7 @@ def check_learns_from_logits(under_test: Subject) -> None:
         head = task.head(6, hidden=hidden, dropout=0.0)
         require(isinstance(head, nn.Module), "head is no module")
         logits = head(x)
-        require(logits.shape == (len(table), len(task.labels)), f"logits are {tuple(logits.shape)}")
+        require(logits.shape == (len(table), task.outputs((6,))), f"logits are {tuple(logits.shape)}")
         scores = task.probabilities(logits)
         require(scores.shape == logits.shape and bool(torch.isfinite(scores).all()), "probabilities are not [B, C]")
         optimizer = torch.optim.SGD(head.parameters(), lr=0.05)
@@ -100,8 +100,9 @@ def check_metrics(under_test: Subject) -> None:
     """The goal's metric, `loss`, and every metric by group; perfect scores are better than the majority's."""
     task, table = _fitted(under_test)
     perfect, majority = task.perfect(table), task.majority(table, len(table))
-    shape = (len(table), len(task.labels))
-    require(perfect.shape == shape and majority.shape == shape, f"scores are {perfect.shape} and {majority.shape}")
+    for scores in (perfect, majority):  # vectors may be of any width, as long as they are two
+        wide = scores.ndim == 2 and (scores.shape[1] % 2 == 0 if task.PAIRS else scores.shape[1] == len(task.labels))
+        require(wide and len(scores) == len(table), f"scores are {perfect.shape} and {majority.shape}")
     best, base = task.metrics(perfect, table), task.metrics(np.asarray(majority), table)
     goal = task.goal.metric
     for values in (best, base):
@@ -144,15 +145,16 @@ def check_compared(under_test: Subject) -> None:
 
 
 def check_answers(under_test: Subject) -> None:
-    """Decoded scores and results are plain JSON; a bundle decodes alike; the perfect answers are not wrong."""
+    """Predictions and results are plain JSON; a bundle decodes alike; the perfect answers are not wrong."""
     task, table = _fitted(under_test)
     perfect = task.perfect(table)
     decoded = [task.decode(scores_C) for scores_C in perfect]
     served = [decoder(task.DECODE)(scores_C, task.labels, 0)["answer"] for scores_C in perfect]
     require(served == decoded, f"a bundle that decodes by {task.DECODE!r} answers {served[:3]}, not {decoded[:3]}")
-    for answer, target in zip(decoded, table.targets, strict=True):
+    predictions = task.predictions(perfect, table)
+    for answer, target in zip(predictions, table.targets, strict=True):
         require(task.right(answer, target) is not False, f"the perfect answer {answer!r} to {target!r} counts as wrong")
-    results = task.answers(decoded, table)
+    results = task.answers(predictions, table)
     require(json.loads(json.dumps(results)) == results, "results are not plain JSON")
     require(len(results) == len(table), f"there are {len(results)} results for {len(table)} rows")
 
@@ -169,8 +171,9 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 
 
 def _fitted(under_test: Subject) -> tuple[Task, Table]:
-    table = samples.table(_TARGETS if under_test.values is None else under_test.values)
     task = under_test.build()
     require(isinstance(task, Task), "it is no automm Task")
+    targets = [PAIR] * len(_TARGETS) if task.PAIRS else _TARGETS
+    table = samples.table(targets if under_test.values is None else under_test.values)
     task.fit(table)
     return task, table

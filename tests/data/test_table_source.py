@@ -14,6 +14,7 @@ from automm.data.sources.table import TableSource
 from automm.encoders.encoder import Encoder
 from automm.errors import DataError, MissingExtra, OutOfRange, UnknownKey
 from automm.runtime.wav import wav_bytes
+from automm.types import PAIR
 
 COLOURS = ["red", "green", "blue", "white"]
 
@@ -85,6 +86,17 @@ def test_every_format_gives_the_same_tables(tmp_path, kind):
         for at, row in enumerate(part.ids):
             assert part.row(at) == {"picture": str(tmp_path / rows()[row]["picture"]), "title": rows()[row]["title"]}
             assert part.targets[at] == rows()[row]["colour"]
+
+
+def test_without_a_target_a_row_is_a_pair(table, caplog):
+    others = rows(8, first=100)
+    pictures(table.parent, others)
+    write_csv(table.parent / "test.csv", others)
+    with caplog.at_level(logging.INFO):
+        splits = load(table, target=None, drop=["who", "colour"], test=str(table.parent / "test.csv"))
+    assert [(f.name, f.role) for f in splits.train.schema.fields] == [("picture", "input"), ("title", "input")]
+    assert {target for t in (splits.train, splits.valid, splits.test) for target in t.targets} == {PAIR}
+    assert "a row is a pair, picture and title belong together" in caplog.text
 
 
 def test_rows_that_share_an_image_or_a_group_stay_together(table):
@@ -270,7 +282,6 @@ def test_a_bad_row_is_named_or_skipped_and_counted(tmp_path, caplog, case):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": None}, "data.target is not set. Next: name one of the columns"),
         ({"target": "color"}, "data.target=color: .* has no such column. Did you mean 'colour'"),
         ({"drop": ["whom"]}, "data.drop=whom: .* Did you mean 'who'"),
         ({"train": "nowhere.csv"}, "data.train=nowhere.csv should be a file"),

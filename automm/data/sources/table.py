@@ -22,7 +22,7 @@ from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, reader
-from automm.types import FILES, Column, FieldSpec, Schema, Splits, Table
+from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Splits, Table
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class TableSource(Source):
     the table's file), as are images in bytes and base64; numbers are numbers, also as text with one unit or thousands
     separators, and so are dates; other strings are text, or a category where few of them are repeated often. Codes,
     UUIDs and running numbers, another in every row, are no input. A missing or blank cell is a missing modality; a row
-    without a target cannot be used, nor one whose image or clip cannot be read or whose number or date is none.
+    without a target cannot be used, nor one whose image or clip cannot be read or whose number or date is none. Where
+    no target is named a row is a pair: its two columns belong together, which is what `task=retrieval` learns.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
     group, a file or all of their inputs stay on one side. Where tables are given, sharing a group or a file with
@@ -45,7 +46,7 @@ class TableSource(Source):
 
     Args:
         train: the table to train on.
-        target: the column to predict.
+        target: the column to predict; null = rows are pairs of two columns.
         valid: a table of its own for validation; null = a part of `train`.
         test: a table of its own for the test; null = a part of `train`. Without the target column nothing is measured.
         columns: modality by column, where the inferred one is wrong.
@@ -115,8 +116,6 @@ class TableSource(Source):
         return Splits(tables["train"], tables["valid"], tables.get("test"))
 
     def _schema(self, cells: Cells, path: Path) -> Schema:
-        if not self.target:
-            raise DataError(f"data.target is not set. Next: name one of the columns of {path}: {', '.join(cells)}.")
         special = {"data.target": self.target, "data.group": self.group, "data.time": self.time, "data.id": self.id}
         named = [(key, name) for key, name in special.items() if name] + [("data.drop", name) for name in self.drop]
         for key, name in named:
@@ -130,6 +129,10 @@ class TableSource(Source):
                 log.info("column %r is read as %s: %s", field.name, field.modality, reason)
             else:
                 log.info("column %r is left out: %s; data.columns.%s=... would read it", field.name, reason, field.name)
+        if not self.target:
+            pair = " and ".join(field.name for field in fields if field.role == "input")
+            log.info("data.target is not set: a row is a pair, %s belong together", pair)
+            return Schema(fields)
         return Schema((*fields, infer(self.target, cells[self.target], "target")))
 
     def _table(
@@ -138,13 +141,13 @@ class TableSource(Source):
         """The usable rows of one file, and group and time of each; `readers` know numbers as the training table has
         them."""
         wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
-        labelled = self.target in cells
-        for name in wanted if split == "test" and not labelled else [*wanted, self.target]:
+        labelled = bool(self.target) and self.target in cells
+        for name in wanted if not self.target or (split == "test" and not labelled) else [*wanted, self.target]:
             if name not in cells:
                 raise DataError(f"{path} lacks the column {name!r} of {self.paths['train']}. {near_miss(name, cells)}")
         rows = len(next(iter(cells.values())))
         columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
-        targets = cells[self.target] if labelled else [None] * rows
+        targets = cells[self.target] if labelled else [None if self.target else PAIR] * rows
         problems = Problems(str(path), self.on_error)
         broken = self._broken(schema, columns, readers, path.parent)
         times = self._times(cells) if split == "train" else []  # rows are drawn from no other table
