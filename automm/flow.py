@@ -385,8 +385,12 @@ class Run:
 
 
 def _check_target(settings: Settings) -> None:
-    """Raise unless a table has a target, or a task that needs none. Its source does not know the task."""
-    if settings.data.options.get("target", "") is None and not registry.get("task", settings.task.name).factory.PAIRS:
+    """Raise unless a table has a target, or a task that needs none.
+
+    Its source does not know the task and would take rows for pairs; after it has read every image is late to say so.
+    """
+    pairs = registry.get("task", settings.task.name).factory.PAIRS
+    if settings.data.name == "table" and settings.data.options.get("target") is None and not pairs:
         raise ConfigError(
             f"data.target is not set, and task={settings.task.name} learns to predict a column. "
             "Next: name it, data.target=COLUMN."

@@ -30,7 +30,7 @@ from automm.report.parameters import Importance, axes, importance, short_names
 FEW_TRIALS = 40
 MOST_AXES = 10
 _NOTES = {
-    "majority": "what the training targets alone tell: the commonest answer, or the mean of numbers",
+    "majority": "what the training targets alone tell: the commonest answer, the mean of numbers, or chance",
     "defaults": "the unsearched configuration at the budget of the final training",
 }
 

@@ -7,7 +7,7 @@ the second field, Q queries.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -243,6 +243,6 @@ def _contrast(product_QC: Tensor, right_QC: Tensor) -> Tensor:
     return (loss_QC.sum(dim=1) / right_QC.sum(dim=1)).mean()
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[np.ndarray]) -> float:
     """The mean of means: directions count alike, however many queries each has."""
     return float(np.mean([value_Q.mean() for value_Q in values]))
