@@ -17,8 +17,10 @@ training
 model
 encoders fusions tasks
 data
-runtime extremes
+extremes
 sections
+metrics
+runtime
 field_encoders
 choices
 narrowing

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from automm.data.image_files import Check, Raw, broken_files
+from automm.data.image_files import Check, broken_files
 from automm.runtime.audio import check_readable, duration
 
 
-def broken_clips(clips: Sequence[Raw], mode: Check) -> dict[Raw, str]:
+def broken_clips(clips: Sequence[str], mode: Check) -> dict[str, str]:
     """What is wrong with each clip that cannot be read, in a phrase.
 
     `header` opens every one, which finds a WAV file that was cut short; `decode` reads it to the end as well.
@@ -16,4 +16,5 @@ def broken_clips(clips: Sequence[Raw], mode: Check) -> dict[Raw, str]:
     Raises:
         MissingExtra: a format needs a package that is not installed.
     """
-    return broken_files(clips, duration if mode == "header" else check_readable)
+    examine: Callable[[str], object] = duration if mode == "header" else check_readable
+    return broken_files(clips, examine)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from automm.metrics.classes import UNSEEN
 from automm.metrics.metric import metric
-from automm.tasks.scoring import UNSEEN
 
 
 @metric(higher_is_better=True, reads=("classes", "labels"))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from automm.metrics import classes
 from automm.metrics.metric import metric
-from automm.tasks import scoring
 
 
 @metric(higher_is_better=True, reads=("classes",), per_row=True)
@@ -20,7 +20,7 @@ def accuracy(scores_BC: np.ndarray, label_B: np.ndarray) -> float:
 @metric(higher_is_better=False, reads=("classes",), per_row=True)
 def log_loss(scores_BC: np.ndarray, label_B: np.ndarray) -> float:
     """The mean negative logarithm of the right class's score, which is taken as 1e-7 at least."""
-    return float(scoring.log_loss(scores_BC, label_B).mean())
+    return float(classes.log_loss(scores_BC, label_B).mean())
 
 
 @metric(higher_is_better=True, reads=("classes",), per_row=True)
@@ -40,4 +40,4 @@ def _among_highest(count: int, scores_BC: np.ndarray, label_B: np.ndarray) -> fl
     own_B1 = np.take_along_axis(scores_BC, np.maximum(label_B, 0)[:, None], axis=1)
     earlier_BC = np.arange(scores_BC.shape[1]) < label_B[:, None]
     higher_BC = (scores_BC > own_B1) | ((scores_BC == own_B1) & earlier_BC)
-    return float(((higher_BC.sum(1) < count) & (label_B != scoring.UNSEEN)).mean())
+    return float(((higher_BC.sum(1) < count) & (label_B != classes.UNSEEN)).mean())

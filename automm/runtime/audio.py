@@ -111,9 +111,9 @@ def duration(value: Any) -> float:
         return len(samples_TC) / rate
 
 
-def check_readable(path: Path) -> None:
+def check_readable(path: str | Path) -> None:
     """Read a file to its end, a block at a time. Raises as `decode`."""
-    with _blamed(path), opened(path) as clip:
+    with _blamed(path), opened(Path(path)) as clip:
         _wanted(clip, 0.0)
         while len(block_TC := clip.read(-(-_BLOCK // clip.channels))):
             _mono(block_TC)

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from automm.metrics.classes import UNSEEN, log_loss
 from automm.tasks import scoring
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing
@@ -76,9 +77,7 @@ class Classification(Task):
 
     def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
         """Mean cross-entropy over the rows whose class is known."""
-        return F.cross_entropy(
-            logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
-        )
+        return F.cross_entropy(logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=UNSEEN)
 
     def weighed_loss(
         self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float, weighing: Weighing
@@ -96,7 +95,7 @@ class Classification(Task):
         right_B = (scores_BC.argmax(axis=1) == label_B).astype(np.float64)
         return {
             **dict(scoring.by_group("accuracy", right_B, table.groups)),
-            "loss": float(scoring.log_loss(scores_BC, label_B).mean()),
+            "loss": float(log_loss(scores_BC, label_B).mean()),
         }
 
     def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,8 @@ import numpy as np
 from torch import nn
 
 from automm.errors import DataError
+from automm.metrics.classes import UNSEEN
 
-UNSEEN = -1  # the label of a target that training never saw
 _LEAST = 1e-7  # a score of 0 has no logarithm
 
 
@@ -83,12 +83,6 @@ def one_hot(label_B: np.ndarray, classes: int) -> np.ndarray:
     seen = np.flatnonzero(label_B != UNSEEN)
     out_BC[seen, label_B[seen]] = 1.0
     return out_BC
-
-
-def log_loss(scores_BC: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-    """float64 [B]: minus the logarithm of the score of each row's own class; an unseen class has the least score."""
-    own_B = np.where(label_B == UNSEEN, 0.0, scores_BC[np.arange(len(label_B)), np.maximum(label_B, 0)])
-    return -np.log(np.clip(own_B.astype(np.float64), _LEAST, 1.0))
 
 
 def binary_log_loss(scores_BC: np.ndarray, answer_BK: np.ndarray, score_BK: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from automm.data import vqa_metric
 from automm.errors import DataError
+from automm.metrics.classes import UNSEEN, log_loss
 from automm.tasks import scoring
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing
@@ -116,9 +117,7 @@ class VQA(Task):
     def loss(self, logits_BC: Tensor, targets: Mapping[str, Tensor], *, label_smoothing: float) -> Tensor:
         """Mean over rows of the cross-entropy; of several people's answers, of the binary ones summed over answers."""
         if not self.people:
-            return F.cross_entropy(
-                logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
-            )
+            return F.cross_entropy(logits_BC, targets["label"], label_smoothing=label_smoothing, ignore_index=UNSEEN)
         wanted_BC = _smoothed(_wanted_scores(logits_BC, targets), label_smoothing)
         return F.binary_cross_entropy_with_logits(logits_BC, wanted_BC, reduction="sum") / len(logits_BC)
 
@@ -145,7 +144,7 @@ class VQA(Task):
         else:
             label_B = self.targets(table)["label"]
             value_B = (scores_BC.argmax(axis=1) == label_B).astype(np.float64)
-            loss_B = scoring.log_loss(scores_BC, label_B)
+            loss_B = log_loss(scores_BC, label_B)
         return {**dict(scoring.by_group(self.goal.metric, value_B, table.groups)), "loss": float(loss_B.mean())}
 
     def compared(self, scores_BC: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +154,7 @@ class VQA(Task):
     def majority(self, train: Table, rows: int) -> np.ndarray:
         """The answers' mean training scores, the same for every row."""
         targets = self.targets(train)
-        answer = targets["answer"].ravel() if self.people else targets["label"][targets["label"] != scoring.UNSEEN]
+        answer = targets["answer"].ravel() if self.people else targets["label"][targets["label"] != UNSEEN]
         score = targets["score"].ravel() if self.people else None
         share_C = np.bincount(answer, weights=score, minlength=len(self.labels)) / len(train)
         return np.broadcast_to(share_C, (rows, len(share_C)))

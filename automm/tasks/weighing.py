@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from automm.tasks import scoring
+from automm.metrics.classes import UNSEEN
 
 _LEAST = 1e-6  # a power below 1 has no gradient at 0
 
@@ -34,7 +34,7 @@ class Weighing:
     def softmax(self, logits_BC: Tensor, label_B: Tensor, *, label_smoothing: float) -> Tensor:
         """The mean over the rows whose class is known of their cross-entropies, weighed."""
         loss_B = F.cross_entropy(
-            logits_BC, label_B, reduction="none", label_smoothing=label_smoothing, ignore_index=scoring.UNSEEN
+            logits_BC, label_B, reduction="none", label_smoothing=label_smoothing, ignore_index=UNSEEN
         )
         own_B = label_B.clamp(min=0)
         if self.focal_gamma:
@@ -42,7 +42,7 @@ class Weighing:
             loss_B = loss_B * (1 - p_B).clamp(min=_LEAST) ** self.focal_gamma
         if self.weight_C is not None:
             loss_B = loss_B * self.weight_C[own_B]
-        return loss_B.sum() / (label_B != scoring.UNSEEN).sum().clamp(min=1)
+        return loss_B.sum() / (label_B != UNSEEN).sum().clamp(min=1)
 
     def sigmoid(self, logits_BC: Tensor, wanted_BC: Tensor, smoothed_BC: Tensor) -> Tensor:
         """The mean over rows of their binary cross-entropies, weighed and summed over the outputs.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automm.types import Column, Features, FeatureSpec, FieldSpec, Modality, Schema, Table
+from automm.types import Column, Features, FeatureSpec, FieldSpec, Schema, Table
 
 IMAGE = FeatureSpec("image", "image", 8, 6, True, grid=(2, 3))
 TEXT = FeatureSpec("question", "text", 12, 9, True)
@@ -49,7 +49,7 @@ def features(specs: Sequence[FeatureSpec], count: int, *, seed: int = 0, texts: 
     return out
 
 
-def raw_values(modality: Modality) -> list[Any] | None:
+def raw_values(modality: str) -> list[Any] | None:
     """A few distinct raw values of a modality, as a data source gives them; None where there are no samples."""
     random = np.random.default_rng(0)
     if modality == "image":

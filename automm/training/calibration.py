@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from automm.tasks.scoring import UNSEEN
+from automm.metrics.classes import UNSEEN
 
 BINS = 15
 _MOST = 20.0  # a temperature lies between that and its inverse

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -25,13 +28,36 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     Raises:
         ConfigError: the device is not there.
     """
-    from lightning_fabric import Fabric  # late: it takes seconds, and the process that only searches needs none
+    with _version_only("torchmetrics"):
+        from lightning_fabric import Fabric  # late: it takes seconds, and the process that only searches needs none
 
     accelerator = device_name(settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric")  # advice on devices the user chose not to use
         return Fabric(accelerator=accelerator, devices=1, precision=_precision(settings, accelerator))
+
+
+@contextmanager
+def _version_only(package: str) -> Iterator[None]:
+    """While the block runs, importing a package gives its version and no more.
+
+    Fabric imports torchmetrics for its version alone, and with it come transformers and torchvision: seconds in every
+    process that trains.
+    """
+    try:
+        found = None if package in sys.modules else version(package)
+    except PackageNotFoundError:
+        found = None
+    if found is None:
+        yield
+        return
+    sys.modules[package] = stand_in = ModuleType(package)
+    stand_in.__dict__["__version__"] = found
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _precision(settings: TrainingSettings, accelerator: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]:

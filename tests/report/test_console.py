@@ -88,7 +88,7 @@ def test_metrics_beside_the_headline_have_a_table_of_their_own(story):
     test = {**story.result["test"], "f1": 0.9125}
     directions = {"accuracy": "maximize", "loss": "minimize", "f1": "maximize"}
     print_summary({**story.result, "test": test, "directions": directions}, story.goal, {}, file=file)
-    board = file.getvalue().partition("other metrics of the test")[2].partition("best configuration")[0]
+    board = file.getvalue().partition("other metrics of the test")[2].partition("accuracy on")[0]
     rows = {
         line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]]
         for line in board.splitlines()

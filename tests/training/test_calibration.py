@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from automm.tasks.scoring import UNSEEN
+from automm.metrics.classes import UNSEEN
 from automm.training.calibration import at_temperature_one, expected_error, reliability, temperature
 
 

@@ -155,7 +155,8 @@ class TableSource(Source):
         for row in range(rows):
             problem = "it has no target" if labelled and _is_none(targets[row]) else ""
             problem = problem or next((bad[c] for name, bad in broken.items() if (c := columns[name][row]) in bad), "")
-            problem = problem or (times[row] if times and isinstance(times[row], str) else "")
+            if not problem and times and isinstance(when := times[row], str):
+                problem = when
             if problem:
                 problems.add(f"{path}, row {row + 1}: {problem}.")
             else:
