@@ -1,48 +1,54 @@
-"""The wheel holds the configuration, and runs from anywhere."""
+"""The wheel holds all that the command needs, and runs from anywhere."""
 
+import json
 import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
+
+import pytest
+from wheels import dependencies, install, python, wheel_of
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*command, cwd, **env):
-    return subprocess.run(
-        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, timeout=300
-    )
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder that the wheel of automm is installed in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = ("automm", "conf", "setup.cfg", "pyproject.toml", "README.md")
+    return install([wheel_of(ROOT, folder, names)], folder / "site")
 
 
-def test_configuration_ships_in_the_wheel(tmp_path):
-    source = tmp_path / "source"
-    copied = (
-        "import shutil, sys; shutil.copytree(*sys.argv[1:], ignore=shutil.ignore_patterns('.*', 'build', '*.egg-info'))"
-    )
-    for name in ("automm", "conf"):
-        assert run("-c", copied, str(ROOT / name), str(source / name), cwd=tmp_path).returncode == 0
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    built = run(
-        "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(source), cwd=tmp_path
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    unpacked = tmp_path / "unpacked"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked)
-    presets = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
-    assert presets == {
-        path.relative_to(unpacked / "automm" / "conf") for path in unpacked.rglob("automm/conf/**/*.yaml")
+@pytest.fixture
+def automm(site):
+    """The command, from `/`, with the wheel and the dependencies on the path and nothing else: -S keeps a development
+    install's finder out, which would fetch from the sources what the wheel lacks."""
+
+    def automm(*words):
+        path = os.pathsep.join([str(site), *dependencies()])
+        return python("-S", "-m", "automm", *words, cwd="/", PYTHONPATH=path)
+
+    return automm
+
+
+def files_under(folder):
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    packages = {path.parent.relative_to(ROOT) for path in (ROOT / "automm").rglob("__init__.py")}
-    assert packages <= {path.parent.relative_to(unpacked) for path in unpacked.rglob("__init__.py")}
-    assert (unpacked / "automm" / "py.typed").exists()
-    code = (
-        "import automm, sys; from automm.__main__ import main; "
-        f"assert automm.__file__.startswith({str(unpacked)!r}), automm.__file__; sys.exit(main(sys.argv[1:]))"
-    )
-    done = run("-c", code, "--cfg", "job", "+task=vqa", cwd="/", PYTHONPATH=str(unpacked))
-    assert done.returncode == 0, done.stderr
-    assert "name: sort_of_clevr" in done.stdout
+
+
+def test_every_file_is_in_the_wheel(site):
+    ours = files_under(ROOT / "automm") | {f"conf/{name}" for name in files_under(ROOT / "conf")}
+    assert files_under(site / "automm") == ours
+
+
+def test_the_command_runs_on_the_wheel_alone(automm):
+    assert "cross_attention" in automm("--help")
+    assert "name: sort_of_clevr" in automm("--cfg", "job", "+task=vqa")
+
+
+def test_every_component_of_the_wheel_is_ready(automm):
+    rows = [row for row in json.loads(automm("plugins", "--json")) if row["origin"] == "automm"]
+    assert {"encoder", "fusion", "task", "data", "strategy", "executor", "solver"} <= {row["kind"] for row in rows}
+    assert {row["health"] for row in rows} == {"ready"}, rows
