@@ -7,6 +7,7 @@ from PIL import Image
 
 from automm import AutoTrainer
 from automm.errors import ConfigError, DataError, OutOfRange, UnknownComponent, UnknownKey
+from automm.runtime import Predictor
 from automm.types import Goal
 
 SMALL = (
@@ -150,3 +151,31 @@ def test_a_value_outside_the_space_is_refused_before_any_work(tmp_path):
 def test_no_split_of_that_name(trainer):
     with pytest.raises(ConfigError, match="valid"):
         trainer.evaluate("vaild")
+
+
+def test_a_text_model_of_its_own_takes_the_place_of_the_presets(tmp_path, tiny_bert):
+    (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"the red cat {i},{i % 2}\n" for i in range(40)))
+    options = {"max_trials": 1, "overrides": [*SMALL[3:], f"cache_dir={tmp_path / 'cache'}"]}
+    with AutoTrainer(tmp_path / "corpus.csv", model_name=str(tiny_bert), run_dir=tmp_path / "run", **options) as made:
+        best = made.hyperopt()
+        assert best["encoder.text.name"] == "transformers"
+        assert best["encoder.text.options.transformers.weights"] == f"local-dir:{tiny_bert}"
+        assert 0 <= made.fit().evaluate("valid")["accuracy"] <= 1
+    hub = AutoTrainer(tmp_path / "corpus.csv", model_name="org/name", run_dir=tmp_path / "hub")
+    assert hub.space.defaults()["encoder.text.options.transformers.weights"] == "hf-hub:org/name"
+
+
+def test_when_time_is_up_the_best_so_far_is_the_best(trainer):
+    best = trainer.hyperopt(timeout=0.0)
+    found = trainer._stages.searched
+    assert found.stopped_by == "timeout"
+    assert best == found.trials[0].candidate
+    assert [trial.state for trial in found.trials if trial.values] == ["completed"]
+
+
+def test_a_bundle_goes_where_it_is_asked_to(trainer, tmp_path):
+    folder = trainer.fit(trainer.space.defaults()).export(tmp_path / "served")
+    assert folder == tmp_path / "served"
+    assert not (trainer.run_dir / "bundle").exists()
+    answers = Predictor.open(folder).predict([{"question": "Is the red object on the left?"}])
+    assert answers[0]["answer"] in trainer._stages.task.labels

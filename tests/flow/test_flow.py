@@ -1,12 +1,8 @@
 import json
-import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,22 +12,14 @@ from automm.choices import for_modalities
 from automm.config import compose, to_settings
 from automm.errors import DataError, StudyError
 from automm.export.checkpoint import load_model
-from automm.flow import run
+from automm.flow import Run, run
+from automm.model import fit_preprocessors
 from automm.runtime import Predictor
 from automm.search.study import Study
 
-from .conftest import SMALL, settings_in
+from .conftest import SMALL, killed_at, settings_in, stored, without_times
 
 SUBTYPES = ("shape", "left", "top", "closest", "furthest", "count")
-TIMES = ("seconds",)
-
-
-def stored(run_dir: Path) -> dict:
-    return json.loads((run_dir / "result.json").read_text())
-
-
-def without_times(values: dict) -> dict:
-    return {key: value for key, value in values.items() if key not in TIMES}
 
 
 def test_the_run_directory_is_complete(finished):
@@ -145,37 +133,13 @@ def test_the_same_seed_gives_the_same_numbers(finished, tmp_path):
     assert without_times(stored(again.run_dir)) == without_times(stored(finished.run_dir))
 
 
-def _killed_at(folder: Path, marker: str, signal_number: int) -> None:
-    """Start the command, and end it at the first line of its log that holds `marker`."""
-    asked = [*SMALL, f"cache_dir={folder / 'cache'}", f"run.dir={folder / 'run'}"]
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "automm", *asked],
-        env=env,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
-    )
-    log = folder / "run" / "log.jsonl"
-    deadline = time.monotonic() + 120
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            if log.exists() and marker in log.read_text():
-                process.send_signal(signal_number)
-                break
-            time.sleep(0.005)
-        process.wait(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode != 0
-
-
 @pytest.mark.parametrize(
     ("marker", "signal_number"),
     [('"event": "tell"', signal.SIGKILL), ('"model": "best"', signal.SIGKILL), ('"event": "launch"', signal.SIGINT)],
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_numbers(finished, tmp_path, marker, signal_number):
     shutil.copytree(finished.run_dir.parent / "cache", tmp_path / "cache")
-    _killed_at(tmp_path, marker, signal_number)
+    killed_at(tmp_path, marker, signal_number)
     assert not (tmp_path / "run" / "result.json").exists()
     again = run(settings_in(tmp_path))
     assert without_times(stored(again.run_dir)) == without_times(stored(finished.run_dir))
@@ -206,3 +170,27 @@ def test_config_yaml_is_the_whole_configuration(finished):
     config = yaml.safe_load((finished.run_dir / "config.yaml").read_text())
     assert config["data"]["train_images"] == 40
     assert config["search"]["trials"] == 3
+
+
+def test_a_candidate_of_too_many_operations_is_infeasible_and_says_so(finished, tmp_path):
+    shutil.copytree(finished.run_dir.parent / "cache", tmp_path / "cache")
+    pinned = ("encoder.text.options.text_transformer.layers=0", "training.hidden=64", "search.max_epochs=1")
+
+    def gflop(stages, candidate):
+        objective = stages.objective
+        return objective.gflop(candidate, fit_preprocessors(candidate, objective.schema, objective.train))
+
+    with Run(settings_in(tmp_path, *pinned)) as stages:
+        cheap, dear = (
+            gflop(stages, stages.space.narrow("fusion.name", n).defaults()) for n in ("concat", "cross_attention")
+        )
+    assert cheap < dear
+    limit = (cheap + dear) / 2
+    with Run(settings_in(tmp_path, *pinned, f"search.max_gflop={limit}")) as stages:
+        trials = stages.searched.trials
+        over = [trial for trial in trials if gflop(stages, trial.candidate) > limit]
+    assert over == [trial for trial in trials if trial.state == "infeasible"]
+    assert {trial.candidate["fusion.name"] for trial in over} == {"cross_attention"}
+    said = r"one training row takes \S+ GFLOP forward, over the limit search\.max_gflop=\S+"
+    assert all(re.fullmatch(said, trial.reason) for trial in over)
+    assert sum(trial.state == "completed" for trial in trials) == 3, "what is refused costs nothing of the budget"
