@@ -11,7 +11,7 @@ from automm.space import Float, Int, OneOf, Space
 from automm.tasks.task import Task
 from automm.training.fit import FitJob, FitResult
 from automm.training.loop import fit
-from automm.training.recipe import ClassWeights, Recipe
+from automm.training.recipe import Recipe
 from automm.training.schedule import SCHEDULES, Schedule
 from automm.training.solver import Report, Solver
 
@@ -85,7 +85,7 @@ class Gradient(Solver):
         accumulate: int = 1,
         encoder_lr: float = 1.0,
         beta2: float = 0.99,
-        class_weights: ClassWeights = "none",
+        class_weights: Literal["none", "balanced"] = "none",
         focal_gamma: float = 0.0,
         mixup: float = 0.0,
         modality_dropout: float = 0.0,

@@ -5,7 +5,7 @@ import pytest
 from automm import presets
 from automm.choices import for_modalities
 from automm.config import compose, to_settings
-from automm.errors import ConfigError, UnknownComponent
+from automm.errors import ConfigError, OutOfRange, UnknownComponent
 
 ASKED = ("+task=classification", "data.train=t.csv", "data.target=y")
 
@@ -61,6 +61,15 @@ def test_weights_of_modalities_are_searched_where_there_are_several(tmp_path):
 def test_a_group_that_a_plugin_brings_names_it(asked):
     with pytest.raises(UnknownComponent, match="pip install automm-audio"):
         compose([*ASKED, asked])
+
+
+def test_recipes_that_are_not_searched_are_pinned_or_listed(tmp_path):
+    found = dict(space(tmp_path, "training.class_weights=balanced", "training.mixup=[0.0,0.4]").paths())
+    assert found["training.class_weights"].choices == ("balanced",)
+    assert found["training.mixup"].choices == (0.0, 0.4)
+    assert "training.focal_gamma" not in found
+    with pytest.raises(OutOfRange, match=r"training\.class_weights=even is not allowed: it takes Literal"):
+        space(tmp_path, "training.class_weights=even")
 
 
 def test_losing_fields_is_searched_where_there_are_several(tmp_path):
