@@ -92,7 +92,7 @@ def reliance(model: Model, task: Task, part: Part, goal: Goal, *, seed: int) -> 
             scores_BC = task.probabilities(model.logits(model.fuse(items, {**rows, **changed}))).float().cpu().numpy()
             in_order_BC = np.empty_like(scores_BC)
             in_order_BC[batch.index] = scores_BC
-            return task.metrics(in_order_BC, part.table)
+            return task.measure(in_order_BC, part.table)
 
         whole = metrics({})
         judge = goal if goal.metric in whole else task.goal
