@@ -46,7 +46,19 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
     if odd:  # a preset may serve several solvers
         check_shared(fitting.where, odd, [*components, *usable("solver")])
     solver = one_of((each, fitting.where, of_shared(fitting, each)) for each in components)
+    for each in components:
+        _try_values(each, solver.children.get(each.name, Space()))
     return Space({**params, **_fitted(components, solver, fused)})
+
+
+def _try_values(solver: Component, space: Space) -> None:
+    """Build a solver with each value of an option that its own space does not judge, so that it does so itself."""
+    declared = {option for option, _ in solver.space.paths()}
+    for path, param in space.params.items():
+        option = path.removeprefix("training.")
+        if option not in declared and isinstance(param, OneOf):
+            for value in param.choices:
+                solver.factory(**{option: value})
 
 
 def modality_layers(encoder: Section) -> Iterator[tuple[str, Layer]]:

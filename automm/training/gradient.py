@@ -98,6 +98,14 @@ class Gradient(Solver):
             raise OutOfRange(
                 f"training.batch_size={batch_size} and training.accumulate={accumulate} must be 1 or more."
             )
+        for option, value, legal, range_ in (
+            ("grad_clip", grad_clip, grad_clip is None or grad_clip > 0, "above 0, or null"),
+            ("decay", decay, 0 <= decay <= 1, "a share, from 0 to 1"),
+            ("encoder_lr", encoder_lr, encoder_lr >= 0, "0 or more"),
+            ("beta2", beta2, 0 <= beta2 < 1, "from 0 to below 1"),
+        ):
+            if not legal:
+                raise OutOfRange(f"training.{option}={value} is not allowed: {range_}.")
         self.lr, self.weight_decay, self.beta2, self.encoder_lr = lr, weight_decay, beta2, encoder_lr
         self.batch_size, self.accumulate = batch_size, accumulate
         self.optimizer, self.muon_lr = optimizer, muon_lr

@@ -45,7 +45,9 @@ class Descent:
     API = 1
     SPACE = Space({"lr": Float(1e-5, 1e-1, log=True, default=1e-3)})
 
-    def __init__(self, *, lr: "float" = 1e-3, clip: "float | None" = 1.0): ...
+    def __init__(self, *, lr: "float" = 1e-3, clip: "float | None" = 1.0):
+        if clip is not None and clip <= 0:
+            raise OutOfRange(f"training.clip={clip} is not allowed: above 0, or null.")
 
 
 class Ridge:
@@ -116,6 +118,13 @@ def test_option_outside_the_space_is_pinned_or_listed():
     assert at(space(fusion={"options": {"my_join": {"heads": 8}}}), "fusion.options.my_join.heads") == pinned(8)
     found = at(space(fusion={"options": {"my_join": {"heads": [2, 8]}}}), "fusion.options.my_join.heads")
     assert found.choices == (2, 8)
+
+
+@pytest.mark.parametrize("said", [-1.0, [0.5, -1.0]])
+def test_a_solver_judges_values_outside_its_space_before_any_work(said):
+    assert at(space(training={"clip": [0.5, None]}), "training.clip").choices == (0.5, None)
+    with pytest.raises(OutOfRange, match=r"training.clip=-1.0 is not allowed: above 0, or null"):
+        space(training={"clip": said})
 
 
 def test_declared_default_says_nothing_so_that_a_shared_option_wins():
