@@ -121,17 +121,13 @@ class AutoTrainer:
                     "an objective of your own needs a direction. Next: direction='maximize' or 'minimize'."
                 )
             self._judge, objective = objective, getattr(objective, "__name__", "objective")
-        search = self.settings.search
-        search = replace(
-            search,
-            objective=search.objective if objective is None else objective,
-            direction=search.direction if direction is None else direction,
-            timeout=search.timeout if timeout is None else float(timeout),
-        )
-        if search != self.settings.search:
+        said = {"objective": objective, "direction": direction, "timeout": None if timeout is None else float(timeout)}
+        said = {key: value for key, value in said.items() if value is not None}
+        changed = _with_search(self.settings, said, spoken=self._judge is None)  # a function has no command
+        if changed.search != self.settings.search:
             if self._run is not None:
                 raise ConfigError("the search has begun with another objective. Next: a new AutoTrainer.")
-            self.settings = replace(self.settings, search=search)
+            self.settings = changed
         return dict(self._stages.best.candidate)
 
     def fit(self, config: Mapping[str, Any] | None = None) -> Self:
@@ -215,8 +211,20 @@ class AutoTrainer:
         space.check(config)
         for path, value in config.items():
             space = space.narrow(path, [value] if value is None else value)
-        search = replace(self.settings.search, trials=1, max_epochs=self.settings.search.min_epochs)
-        self.settings = replace(self.settings, space=space, fields={}, search=search)  # the space has them by now
+        changed = _with_search(self.settings, {"trials": 1, "max_epochs": self.settings.search.min_epochs})
+        self.settings = replace(changed, space=space, fields={})  # the space has them by now
+
+
+def _with_search(settings: Settings, said: Mapping[str, Any], *, spoken: bool = True) -> Settings:
+    """Settings whose search is as said, written down as if it had been said at first; `spoken` on the command line."""
+    config = {**settings.config, "search": {**settings.config["search"], **said}}
+    overrides = [f"search.{key}={literal(value)}" for key, value in said.items() if spoken]
+    return replace(
+        settings,
+        search=replace(settings.search, **said),
+        config=config,
+        overrides=(*settings.overrides, *overrides),
+    )
 
 
 def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:

@@ -3,6 +3,7 @@ import logging
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from automm import AutoTrainer
@@ -44,6 +45,8 @@ def test_loss_is_minimised(trainer):
     trainer.hyperopt(objective="loss")
     values = trainer.finish().values
     assert values["goal"] == {"metric": "loss", "direction": "minimize"}
+    assert yaml.safe_load((trainer.run_dir / "config.yaml").read_text())["search"]["objective"] == "loss"
+    assert "search.objective=loss" in values["best"]["overrides"]
     rows = trainer._stages.searched.trials
     assert values["best"]["trial"] == min(rows, key=lambda t: t.values["loss"]).number
 
