@@ -250,7 +250,10 @@ class Run:
         """Which inputs the winner relies on, and whether its scores can be believed: a part of result.json.
 
         Read off the rows of the test once that is over, for it chooses nothing; off validation where nothing is tested.
+        Empty for a task of pairs, whose answer is nothing without either half.
         """
+        if self.task.PAIRS:
+            return {}
         self.progress.say("inputs removed and shuffled, scores against shares of right answers")
         split, table, scores_BC = self._shown
         seed, winner = self.settings.seed, self.finals.winner

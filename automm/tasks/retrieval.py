@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from automm.errors import DataError
 from automm.runtime import decode
 from automm.runtime.distinct import distinct
-from automm.tasks.ranking import TEMPERATURE, Pairs, Ranking, chance
+from automm.tasks.ranking import CUTS, GAIN_AT, TEMPERATURE, Pairs, Ranking, chance
 from automm.tasks.task import Task
 from automm.types import PAIR, Goal, Table
 
@@ -36,6 +36,12 @@ class Retrieval(Task):
     """
 
     goal = Goal("recall@1", "maximize")
+    goals = (
+        *(Goal(f"{metric}@{cut}", "maximize") for metric in ("recall", "precision") for cut in CUTS),
+        Goal(f"ndcg@{GAIN_AT}", "maximize"),
+        Goal("mrr", "maximize"),
+        Goal("loss", "minimize"),
+    )
     DECODE: ClassVar[str] = decode.EMBEDDINGS
     CLASSES: ClassVar[bool] = False
     PAIRS: ClassVar[bool] = True
