@@ -9,6 +9,7 @@ import pytest
 # transformers and huggingface_hub read these when they are first imported
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # files run side by side, a process a core
 
 from weights import effnet, effnet_source, minilm, tiny_bert, tiny_clip, tiny_clip_on_bert
 
