@@ -88,14 +88,16 @@ class Finals:
         return found
 
     def _long(self) -> list[Refit]:
-        """What gets the whole schedule: the winner and, where it is another that can be trained, the defaults."""
+        """What gets the whole schedule: the winner and, where they are another trial that can be trained, the
+        defaults."""
         first = self._unsearched
         if first is None or first is self.best:
             return [self.winner]
         if first.state in ("failed", "infeasible"):
             self._refits.failures[DEFAULTS] = first.reason
             return [self.winner]
-        return [self.winner, self._refits.continued(DEFAULTS, first)]
+        # ends are handed out in the order of submission, and that of the plain defaults is likely to come first
+        return [self._refits.continued(DEFAULTS, first), self.winner]
 
     def _train(self, wanted: Callable[[], list[Refit]]) -> dict[str, Trained]:
         while True:
