@@ -72,6 +72,13 @@ def test_recipes_that_are_not_searched_are_pinned_or_listed(tmp_path):
         space(tmp_path, "training.class_weights=even")
 
 
+def test_pairs_are_kept_whole(tmp_path):
+    asked = ["+task=retrieval", "data.train=t.csv"]
+    searched = dict(for_modalities(to_settings(compose(asked), tmp_path).space, ("image", "text")).paths())
+    assert "training.lr" in searched
+    assert "training.modality_dropout" not in searched
+
+
 def test_losing_fields_is_searched_where_there_are_several(tmp_path):
     def found(*modalities, said=()):
         return dict(for_modalities(space(tmp_path, *said), modalities).paths()).get("training.modality_dropout")
