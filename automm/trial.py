@@ -12,7 +12,8 @@ from automm.space import Candidate
 # running: launched and not yet judged; after a stop, what a resumed search takes up again.
 State = Literal["running", "completed", "pruned", "failed", "infeasible"]
 
-Report = Callable[[int, dict[str, float]], None]  # (epochs done, validation values), after every epoch
+# (epochs done, validation values), after every epoch; may raise to end the job
+Report = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from automm.training.device import make_fabric, memory_errors
 from automm.training.evaluate import evaluate, fused
 from automm.training.fit import FitJob, FitResult, Part
 from automm.training.kernel_head import Concatenation, KernelHead
-from automm.training.solver import Report, Solver
+from automm.training.solver import Solver
+from automm.trial import Report
 from automm.types import FeatureSpec, Modality
 
 Method = Literal["ridge", "kernel_ridge", "nearest_class_mean"]

@@ -13,7 +13,8 @@ from automm.training.fit import FitJob, FitResult
 from automm.training.loop import fit
 from automm.training.recipe import Recipe
 from automm.training.schedule import SCHEDULES, Schedule
-from automm.training.solver import Report, Solver
+from automm.training.solver import Solver
+from automm.trial import Report
 
 
 class Gradient(Solver):

@@ -25,7 +25,7 @@ from automm.training.modality_dropout import drop_fields
 from automm.training.monitor import GradientMonitor
 from automm.training.optimizer import make_optimizer, restore_tensors, set_factor, state_tensors
 from automm.training.schedule import factor
-from automm.training.solver import Report
+from automm.trial import Report
 from automm.types import Batch
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ Shape legend: B rows, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -13,12 +13,11 @@ from torch import nn
 from automm.fusions.fusion import Fusion
 from automm.space import Candidate, Space
 from automm.tasks.task import Task
+from automm.trial import Report
 from automm.types import FeatureSpec
 
 if TYPE_CHECKING:
     from automm.training.fit import FitJob, FitResult
-
-Report = Callable[[int, dict[str, float]], None]  # (epochs done, validation metrics); may raise to end the fit
 
 
 class Solver:

@@ -23,6 +23,10 @@ class Ended:
     cancelled: bool = False
 
 
+class Cancelled(BaseException):
+    """Unwinds a cancelled job. No Exception, so that no component swallows it."""
+
+
 class Executor(ABC):
     """Somewhere to run an objective's jobs. Options are keyword-only parameters."""
 

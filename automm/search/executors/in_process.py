@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from automm.errors import TrialFailed
-from automm.search.executors.executor import Ended, Executor, OnReport
+from automm.search.executors.executor import Cancelled, Ended, Executor, OnReport
 from automm.trial import Job, Objective
-
-
-class _Cancelled(BaseException):
-    """Unwinds a cancelled job. No Exception, so that no component swallows it."""
 
 
 class InProcess(Executor):
@@ -40,7 +36,7 @@ class InProcess(Executor):
         def report(epoch: int, values: dict[str, float]) -> None:
             on_report(job, epoch, values)
             if job.trial in self._cancelled:
-                raise _Cancelled
+                raise Cancelled
 
         if job.trial in self._cancelled:
             return Ended(job, cancelled=True)
@@ -48,7 +44,7 @@ class InProcess(Executor):
             return Ended(job, outcome=self._objective.run(job, report))
         except TrialFailed as failure:
             return Ended(job, failure=failure.reason)
-        except _Cancelled:
+        except Cancelled:
             return Ended(job, cancelled=True)
 
     def cancel(self, trial: int) -> None:

@@ -15,12 +15,9 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from automm.errors import TrialFailed
+from automm.search.executors.executor import Cancelled
 from automm.search.executors.frames import receive, send
 from automm.trial import Job, Objective
-
-
-class _Cancelled(BaseException):
-    """Unwinds a cancelled job. No Exception, so that no component swallows it."""
 
 
 def main() -> None:
@@ -76,13 +73,13 @@ class _Work:
         def report(epoch: int, values: dict[str, float]) -> None:
             send(self.outgoing, ("report", epoch, values))
             if job.trial in self._cancelled:
-                raise _Cancelled
+                raise Cancelled
 
         try:
             return "outcome", asdict(self.objective.run(job, report))
         except TrialFailed as failure:
             return "failure", failure.reason
-        except _Cancelled:
+        except Cancelled:
             return ("cancelled",)
         except BaseException as error:
             return "bug", _sendable(error), traceback.format_exc()
