@@ -31,19 +31,24 @@ class Keys(nn.Sequential):
     """A context's keys and values for `layers` readers, packed: [B, M, D] -> [B, M, layers * 2D].
 
     They are apart from the queries because a context that its readers do not change is projected once, however many
-    rows read it; `layer_share` says where one reader's lie.
+    rows read it; `layer_share` says where one reader's lie. A head's part of a key has unit length.
     """
 
-    def __init__(self, dim: int, *, layers: int = 1) -> None:
+    def __init__(self, dim: int, *, heads: int, layers: int = 1) -> None:
         super().__init__(nn.LayerNorm(dim), scaled_linear(dim, layers * 2 * dim))
+        self.heads, self.layers = heads, layers
+
+    def forward(self, x_BMD: Tensor) -> Tensor:
+        """[B, M, D] -> [B, M, layers * 2D]."""
+        return unit_keys(super().forward(x_BMD), heads=self.heads, layers=self.layers)
 
 
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, arXiv:1706.03762) over ready keys and values, by cosine.
 
-    Queries and keys are normalised and a head's temperature is learned (Henry et al. 2020, arXiv:2010.04245). It starts
-    sharp: scaled dot products start almost uniform, where one object among a hundred tokens moves the mean so little
-    that finding it takes many epochs.
+    Queries are normalised as keys are, and a head's temperature is learned (Henry et al. 2020, arXiv:2010.04245). It
+    starts sharp: scaled dot products start almost uniform, where one object among a hundred tokens moves the mean so
+    little that finding it takes many epochs.
 
     Args:
         dim: D.
@@ -67,14 +72,14 @@ class Attention(nn.Module):
         self.bias = None if grid is None else GridBias(grid, heads=heads)
 
     def forward(self, query_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
-        """What each query read from keys and values [B, M, 2D], [B, N, D]."""
+        """What each query read from keys, of unit length in every head, and values [B, M, 2D]; [B, N, D]."""
         key_BMD, value_BMD = keys_BMP.chunk(2, dim=-1)
         mask = mask_BM[:, None, None, :]
         if self.bias is not None:
             mask = torch.where(mask, self.bias(query_BND.shape[1], key_BMD.shape[1]).to(query_BND.dtype), -math.inf)
         read_BHNd = F.scaled_dot_product_attention(
             F.normalize(self._split(self.query(query_BND)), dim=-1) * self.sharpness_H11,
-            F.normalize(self._split(key_BMD), dim=-1),
+            self._split(key_BMD),
             self._split(value_BMD),
             attn_mask=mask,
             scale=1.0,
@@ -166,7 +171,15 @@ class SelfBlock(ReadBlock):
         self, x_BND: Tensor, mask_BN: Tensor, *, first: int | None = None
     ) -> Tensor:
         """[B, N, D] -> [B, N, D]; with `first`, only the first so many tokens ask, and only they are returned."""
-        return super().forward(x_BND[:, :first], self.keys(self.norm(x_BND)), mask_BN)
+        return self.reading(x_BND[:, :first], self.keys_of(x_BND), mask_BN)
+
+    def keys_of(self, x_BND: Tensor) -> Tensor:
+        """The keys and values of tokens [B, N, D] -> [B, N, 2D]: of each by itself, so they may be made ahead."""
+        return unit_keys(self.keys(self.norm(x_BND)), heads=self.attention.heads)
+
+    def reading(self, x_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
+        """What becomes of those tokens [B, N, D] that ask, given the keys and values [B, M, 2D] of all."""
+        return super().forward(x_BND, keys_BMP, mask_BM)
 
 
 def grid_offsets(height: int, width: int) -> Tensor:
@@ -184,6 +197,13 @@ def scaled_linear(width: int, out: int) -> nn.Linear:
     nn.init.uniform_(linear.weight, -bound, bound)
     nn.init.zeros_(linear.bias)
     return linear
+
+
+def unit_keys(packed_BMP: Tensor, *, heads: int, layers: int = 1) -> Tensor:
+    """Packed keys and values [B, M, layers * 2D] -> the same, each head's part of a key at unit length."""
+    parts_BML2Hd = packed_BMP.unflatten(-1, (layers, 2, heads, -1))
+    key_BMLHd, value_BMLHd = parts_BML2Hd.unbind(-3)
+    return torch.stack([F.normalize(key_BMLHd, dim=-1), value_BMLHd], dim=-3).flatten(-4)
 
 
 def layer_share(layer: int, dim: int) -> slice:

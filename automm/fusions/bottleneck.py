@@ -74,7 +74,7 @@ class Bottleneck(Fusion):
                 s, dim, layers=context_layers, context=context, heads=heads, dropout=dropout, positions=positions
             ),
         )
-        self.keys = PerField(specs, lambda _: Keys(dim, layers=layers))
+        self.keys = PerField(specs, lambda _: Keys(dim, heads=heads, layers=layers))
         self.latents_KD = nn.Parameter(torch.randn(latents, dim) * 0.5)
         self.read = PerField(
             specs, lambda _: nn.ModuleList(ReadBlock(dim, heads=heads, dropout=dropout) for _ in range(layers))

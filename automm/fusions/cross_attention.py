@@ -90,7 +90,7 @@ class CrossAttention(Fusion):
         # Keys belong to the field that is read: a still field's are all made in `prepare`, a changing one's as it goes.
         read = [s for s in specs if self.still in (None, s.field)]
         packs = [layers] if self.still else [1] * layers
-        self.keys = PerField(read, lambda _: nn.ModuleList(Keys(dim, layers=pack) for pack in packs))
+        self.keys = PerField(read, lambda _: nn.ModuleList(Keys(dim, heads=heads, layers=pack) for pack in packs))
         asking = [s for s in specs if s.field != self.still]
         self.read = PerField(
             asking, lambda _: nn.ModuleList(ReadBlock(dim, heads=heads, dropout=dropout) for _ in range(layers))

@@ -10,9 +10,9 @@ from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from automm.fusions.attention import SelfBlock, with_summary
+from automm.fusions.attention import SelfBlock, layer_share, with_summary
 from automm.fusions.fusion import Fusion
 from automm.fusions.projection import CONTEXT, CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, needs
 from automm.space import Int, Space
@@ -61,6 +61,7 @@ class MergedTransformer(Fusion):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dim = dim
         self.fields = tuple(spec.field for spec in specs)
         self.project = PerField(
             specs,
@@ -78,18 +79,32 @@ class MergedTransformer(Fusion):
         return needs(specs, with_tokens=1 if len(specs) == 1 else 0, name="merged_transformer")
 
     def prepare(self, field: str, features: Features) -> Features:
-        """Tokens [U, N, D] and pooled [U, D]."""
-        prepared: Features = self.project[field](features)
-        return prepared
+        """Tokens as the first layer takes them, [U, N, P], and pooled [U, D]."""
+        tokens_UND, mask_UN, pooled_UD = self.project[field](features)
+        return Features(self._packed(tokens_UND), mask_UN, pooled_UD)
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, D]."""
         parts = [features[f] for f in self.fields]
-        x_BND, mask_BN = with_summary(
-            reduce(torch.add, [p.pooled_BD for p in parts]),
+        summary_BD = reduce(torch.add, [p.pooled_BD for p in parts])
+        packed_BNP, mask_BN = with_summary(
+            self._packed(summary_BD),
             torch.cat([p.tokens_BND for p in parts], dim=1),
             torch.cat([p.mask_BN for p in parts], dim=1),
         )
-        for block in self.blocks[:-1]:
-            x_BND = block(x_BND, mask_BN)
-        return (Stream(self.norm(self.blocks[-1](x_BND, mask_BN, first=1)[:, 0])),)
+        first, *others = self.blocks
+        asking_BND = packed_BNP[..., -self.dim :] if others else summary_BD[:, None]
+        x_BND: Tensor = first.reading(  # type: ignore[operator]
+            asking_BND, packed_BNP[..., layer_share(0, self.dim)], mask_BN
+        )
+        for block in others:
+            x_BND = block(x_BND, mask_BN, first=1 if block is others[-1] else None)
+        return (Stream(self.norm(x_BND[:, 0])),)
+
+    def _packed(self, x_BND: Tensor) -> Tensor:
+        """The first layer's keys and values of tokens and, where a further layer asks again, the tokens: [B, N, P].
+
+        They are made of each token by itself: once per distinct item, however many rows merge it.
+        """
+        keys_BNP: Tensor = self.blocks[0].keys_of(x_BND)  # type: ignore[operator]
+        return keys_BNP if len(self.blocks) == 1 else torch.cat([keys_BNP, x_BND], dim=-1)

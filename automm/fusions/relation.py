@@ -139,7 +139,7 @@ class _Summary(nn.Module):
     def __init__(self, objects: int, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.query_OD = nn.Parameter(torch.randn(objects, dim))
-        self.keys = Keys(dim)
+        self.keys = Keys(dim, heads=heads)
         self.read = ReadBlock(dim, heads=heads, dropout=dropout)
 
     def forward(self, x_UND: Tensor, mask_UN: Tensor) -> tuple[Tensor, Tensor]:

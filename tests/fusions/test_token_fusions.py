@@ -45,6 +45,7 @@ def test_attention_is_softmax_of_cosines_by_a_learned_temperature():
     x, mask = torch.randn(3, 5, 8), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 1, 0, 1]]).bool()
     normed = block.norm(x)
     query, (key, value) = block.attention.query(normed), block.keys(normed).chunk(2, -1)
+    assert torch.equal(block.keys_of(x)[..., 8:], value)
     block.attention.sharpness_H11.data = torch.tensor([3.0, 5.0]).view(2, 1, 1)
     read = torch.zeros(3, 5, 8)
     for row in range(3):
@@ -220,11 +221,12 @@ def test_cross_attention_names_the_readers_it_knows():
         CrossAttention(TWO, readers="both")
 
 
-def test_the_merged_transformer_is_one_encoder_over_all_tokens():
-    fusion = build(MergedTransformer, THREE, layers=2)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_merged_transformer_is_one_encoder_over_all_tokens(layers):
+    fusion = build(MergedTransformer, THREE, layers=layers)
     items = samples.features(THREE, 3)
     with torch.no_grad():
-        parts = prepared(fusion, items).values()
+        parts = [fusion.project[f](x) for f, x in items.items()]
         x = torch.cat([sum(p.pooled_BD for p in parts)[:, None], *(p.tokens_BND for p in parts)], 1)
         mask = torch.cat([torch.ones(3, 1, dtype=torch.bool), *(p.mask_BN for p in parts)], 1)
         for block in fusion.blocks:  # whose own equation is tested above
@@ -249,13 +251,16 @@ def test_fields_meet_in_the_latents_of_a_bottleneck_alone():
 
 def test_a_bottleneck_is_what_its_definition_says():
     fusion, items = build(Bottleneck, latents=3, layers=2, context_layers=0), samples.features(TWO, 3)
+    heads = fusion.exchange[0].attention.heads
     with torch.no_grad():
         parts = {f: fusion.project[f](x) for f, x in items.items()}
         latents = fusion.latents_KD + sum(p.pooled_BD for p in parts.values())[:, None]
         for layer in range(2):
             for field in ("question", "image"):  # the one with the most to read last
                 norm, linear = fusion.keys[field]
-                keys = linear(norm(parts[field].tokens_BND))[..., 16 * layer : 16 * (layer + 1)]
+                packed = linear(norm(parts[field].tokens_BND))[..., 16 * layer : 16 * (layer + 1)]
+                key = torch.nn.functional.normalize(packed[..., :8].unflatten(-1, (heads, -1)), dim=-1).flatten(-2)
+                keys = torch.cat([key, packed[..., 8:]], dim=-1)
                 latents = fusion.read[field][layer](latents, keys, parts[field].mask_BN)
             latents = fusion.exchange[layer](latents, torch.ones(3, 3, dtype=torch.bool))
         expected = fusion.out(latents)
