@@ -4,12 +4,14 @@ Every trial is trained to the first rung and pauses there; whenever a worker is 
 top 1/eta of its rung goes on to the next one, from its checkpoint. Nobody waits for anybody, so it serves one worker
 and many. See Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020.
 
-Three things are ours, because a network may sit on a plateau at first and the best kind of it longest:
+Four things are ours, because a network may sit on a plateau at first and the best kind of it longest:
 
 - A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on:
   others of the same family (the same value of the space's widest choice) and, while none of them has gone on, those of
   the family that gained most, for a family may be better than it looks until it has been tried.
 - It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer.
+- Ranks at the first rungs flip with every newcomer. No rung sends more than 1/eta of its trials on for that, but for
+  whoever leads it: a leader may always go on.
 - A trial that finished (closed form, early stopping) counts at every further rung with the loss it has, but takes no
   place among those to be promoted: it has no plateau to come out of, the others may.
 
@@ -73,12 +75,18 @@ class Halving:
         self._promoted[rung].add(trial)
 
     def promotable(self) -> tuple[int, int] | None:
-        """(trial, rung it leaves) of the best trial in the top 1/eta of its rung or a pioneer, highest rung first."""
+        """(trial, rung it leaves) of the best trial in the top 1/eta of its rung, a pioneer or a leader of a rung whose
+        places are taken, highest rung first."""
         for rung in reversed(range(self.top)):
             ranked = self._climbers(rung)
             places, taken = len(ranked) // self.eta, len(self._promoted[rung])
-            pioneers = self._pioneers(rung, ranked) if taken < places else []
-            going_up = pioneers + ranked[:places] if taken % 2 else ranked[:places] + pioneers
+            first = ranked[:places]
+            if taken >= places:
+                going_up = first[:1]
+            elif taken % 2:
+                going_up = self._pioneers(rung, ranked) + first
+            else:
+                going_up = first + self._pioneers(rung, ranked)
             for trial in going_up:
                 if self._may_leave(trial, rung):
                     return trial, rung

@@ -127,7 +127,21 @@ def test_every_second_place_is_a_pioneers_and_its_family_is_judged_by_it():
     climb(h, 2, 1, 0.1, family="b")
     assert h.estimates()[1] == pytest.approx(0.51 - 0.02), "a is judged by what a gains"
     assert h.estimates()[3] == pytest.approx(0.72 - 0.6), "and b by what b gains"
-    assert h.promotable() == (3, 0), "it belongs to the top half now"
+    assert h.promotable() is None, "3 belongs to the top half now, whose two places are taken"
+    for trial in (4, 5):
+        h.record(trial, 0, 0.9, finished=False, family="a")
+    assert h.promotable() == (3, 0)
+
+
+def test_a_rung_whose_places_are_taken_sends_on_its_leader_alone():
+    h = halving([0.5, 0.6, 0.7], rungs=(1, 2), eta=3)
+    climb(h, 0, 1, 0.4)
+    h.record(3, 0, 0.55, finished=False)
+    h.record(4, 0, 0.45, finished=False)
+    assert h.promotable() == (4, 0), "nobody of the rung is ahead of it"
+    climb(h, 4, 1, 0.35)
+    h.record(5, 0, 0.46, finished=False)
+    assert h.promotable() is None, "second of six, and two went already"
 
 
 def test_pioneers_take_places_and_make_none():
