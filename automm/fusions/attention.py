@@ -78,16 +78,17 @@ class Attention(nn.Module):
         if self.bias is not None:
             mask = torch.where(mask, self.bias(query_BND.shape[1], key_BMD.shape[1]).to(query_BND.dtype), -math.inf)
         read_BHNd = F.scaled_dot_product_attention(
-            F.normalize(self._split(self.query(query_BND)), dim=-1) * self.sharpness_H11,
-            self._split(key_BMD),
-            self._split(value_BMD),
-            attn_mask=mask,
-            scale=1.0,
+            self.asked(query_BND), self.split(key_BMD), self.split(value_BMD), attn_mask=mask, scale=1.0
         )
         out_BND: Tensor = self.out(read_BHNd.transpose(1, 2).flatten(2))
         return out_BND
 
-    def _split(self, x_BND: Tensor) -> Tensor:
+    def asked(self, query_BND: Tensor) -> Tensor:
+        """Queries as keys are scored by them, [B, H, N, d]: of unit length, times the head's temperature."""
+        return F.normalize(self.split(self.query(query_BND)), dim=-1) * self.sharpness_H11
+
+    def split(self, x_BND: Tensor) -> Tensor:
+        """[B, N, D] -> [B, H, N, d], d numbers a head."""
         split_BHNd: Tensor = x_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         return split_BHNd
 
@@ -133,7 +134,11 @@ class ReadBlock(nn.Module):
 
     def forward(self, x_BND: Tensor, keys_BMP: Tensor, mask_BM: Tensor) -> Tensor:
         """Queries [B, N, D] and a context's keys and values [B, M, 2D] -> [B, N, D]."""
-        x_BND = x_BND + self.drop(self.attention(self.norm(x_BND), keys_BMP, mask_BM))
+        return self.after(x_BND, self.attention(self.norm(x_BND), keys_BMP, mask_BM))
+
+    def after(self, x_BND: Tensor, read_BND: Tensor) -> Tensor:
+        """Queries [B, N, D] and what they have read -> [B, N, D]."""
+        x_BND = x_BND + self.drop(read_BND)
         x_BND = x_BND + self.drop(self.feed(self.feed_norm(x_BND)))
         return x_BND
 

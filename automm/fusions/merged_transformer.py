@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from automm.fusions.attention import SelfBlock, layer_share, with_summary
 from automm.fusions.fusion import Fusion
 from automm.fusions.projection import CONTEXT, CONTEXT_LAYERS, DIM, DROPOUT, PerField, TokenProjection, needs
+from automm.fusions.sharing import Context, read_as_one
 from automm.space import Int, Space
 from automm.types import Features, FeatureSpec, Stream
 
@@ -83,6 +84,17 @@ class MergedTransformer(Fusion):
         tokens_UND, mask_UN, pooled_UD = self.project[field](features)
         return Features(self._packed(tokens_UND), mask_UN, pooled_UD)
 
+    def fuse(self, features: Mapping[str, Features], rows: Mapping[str, Tensor]) -> tuple[Stream, ...]:
+        """As `forward`; where there is one layer, an item's keys are read together by all rows that share it."""
+        if len(self.blocks) > 1:
+            return super().fuse(features, rows)
+        block, each = self._first, [(features[f], rows[f]) for f in self.fields]
+        x_B1D = reduce(torch.add, [item.pooled_BD.index_select(0, at) for item, at in each])[:, None]
+        own = Context(block.keys_of(x_B1D), torch.ones_like(x_B1D[..., 0], dtype=torch.bool))
+        shared = [Context.shared(item.tokens_BND, item.mask_BN, at) for item, at in each]
+        read_B1D = read_as_one(block.attention, block.norm(x_B1D), [own, *shared])
+        return (Stream(self.norm(block.after(x_B1D, read_B1D)[:, 0])),)
+
     def forward(self, features: Mapping[str, Features]) -> tuple[Stream, ...]:
         """One stream [B, D]."""
         parts = [features[f] for f in self.fields]
@@ -92,13 +104,11 @@ class MergedTransformer(Fusion):
             torch.cat([p.tokens_BND for p in parts], dim=1),
             torch.cat([p.mask_BN for p in parts], dim=1),
         )
-        first, *others = self.blocks
+        others = self.blocks[1:]
         asking_BND = packed_BNP[..., -self.dim :] if others else summary_BD[:, None]
-        x_BND: Tensor = first.reading(  # type: ignore[operator]
-            asking_BND, packed_BNP[..., layer_share(0, self.dim)], mask_BN
-        )
+        x_BND = self._first.reading(asking_BND, packed_BNP[..., layer_share(0, self.dim)], mask_BN)
         for block in others:
-            x_BND = block(x_BND, mask_BN, first=1 if block is others[-1] else None)
+            x_BND = block(x_BND, mask_BN, first=1 if block is self.blocks[-1] else None)
         return (Stream(self.norm(x_BND[:, 0])),)
 
     def _packed(self, x_BND: Tensor) -> Tensor:
@@ -106,5 +116,9 @@ class MergedTransformer(Fusion):
 
         They are made of each token by itself: once per distinct item, however many rows merge it.
         """
-        keys_BNP: Tensor = self.blocks[0].keys_of(x_BND)  # type: ignore[operator]
+        keys_BNP = self._first.keys_of(x_BND)
         return keys_BNP if len(self.blocks) == 1 else torch.cat([keys_BNP, x_BND], dim=-1)
+
+    @property
+    def _first(self) -> SelfBlock:
+        return self.blocks[0]  # type: ignore[return-value]

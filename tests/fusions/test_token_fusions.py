@@ -12,7 +12,7 @@ from automm.fusions.merged_transformer import MergedTransformer
 from automm.fusions.projection import focus
 from automm.fusions.relation import Relation
 from automm.testing import samples
-from automm.types import FeatureSpec
+from automm.types import Features, FeatureSpec
 
 TWO = samples.FIELDS["image and text"]
 THREE = samples.FIELDS["image, text and a number"]
@@ -233,6 +233,17 @@ def test_the_merged_transformer_is_one_encoder_over_all_tokens(layers):
             x = block(x, mask)
         expected = fusion.norm(x[:, 0])
     torch.testing.assert_close(run(fusion, items), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_rows_of_a_merged_transformer_share_items_with_the_numbers_they_would_get_alone(layers):
+    fusion, items = build(MergedTransformer, layers=layers), samples.features(TWO, 3)
+    rows = {"image": torch.tensor([0, 0, 1, 1, 2, 2]), "question": torch.tensor([2, 0, 0, 1, 2, 0])}
+    with torch.no_grad():
+        ready = prepared(fusion, items)
+        together = fusion.fuse(ready, rows)[0].pooled_BD
+        alone = fusion({f: Features(*(x[rows[f]] for x in ready[f])) for f in ready})[0].pooled_BD
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_fields_meet_in_the_latents_of_a_bottleneck_alone():
