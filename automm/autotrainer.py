@@ -29,7 +29,8 @@ class AutoTrainer:
     """Searches, trains, evaluates and exports a model for a data set.
 
     Args:
-        dataset: an installed data source by name (`sort_of_clevr`), or the path of a table (csv, parquet, JSON lines).
+        dataset: an installed data source by name (`sort_of_clevr`), the path of a table (csv, parquet, JSON lines)
+            or of a folder that Hugging Face's `datasets` reads, or a data set of its hub (`owner/name`).
         task: `vqa`, `classification`, `regression`, `multilabel`, `retrieval` or a plugin's; None infers it from the
             data set (a table's by its target: lists are several labels, numbers with fractions or many values a
             regression), and logs why.
@@ -231,7 +232,7 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
     name = str(dataset)
     path = Path(name).expanduser()
     source = name if name in registry.names("data") else "table"
-    if source == "table" and not path.exists():
+    if source == "table" and not path.exists() and not _on_hub(name):
         raise DataError(
             f"no data set {name!r}: it is no installed source and no file here. "
             f"{near_miss(name, registry.names('data'))} Next: one of these names, or the path of a table."
@@ -243,14 +244,22 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
         return [f"+task={task}", f"search={preset}", f"data={source}"]
     pairs = task is not None and registry.get("task", task).factory.PAIRS
     if task is None or (target is None and not pairs):
-        from automm.data.table_files import read_cells
+        from automm.data.places import need_table, read_place
 
-        cells = read_cells(path)
+        cells = read_place(need_table(name, "dataset"), "train")["train"]
         target = target or _target_of(list(cells))
         if task is None and target in cells:
             task = _task_of(target, cells[target])
     keys = [f"data.train={literal(str(path))}", f"data.target={literal(target)}"]
     return [f"+task={task or 'classification'}", f"search={preset}", f"data={source}", *keys]
+
+
+def _on_hub(name: str) -> bool:
+    """Whether it may be a data set of the hub."""
+    registry.get("data", "table")  # which says what to install where that is missing
+    from automm.data.places import is_hub_id
+
+    return is_hub_id(name)
 
 
 def _target_of(names: Sequence[str]) -> str:

@@ -224,7 +224,7 @@ def _predict(asked: argparse.Namespace) -> Iterable[str]:
 def _describe(asked: argparse.Namespace) -> Iterable[str]:
     registry.get("data", "table")  # which says what to install where that is missing
     from automm.data.describe import describe as described
-    from automm.data.features import FOLDER
+    from automm.data.file_memo import FOLDER
     from automm.data.json_records import need_path
     from automm.report import description as words
     from automm.report.description_page import write_description
@@ -244,7 +244,8 @@ def _describe(asked: argparse.Namespace) -> Iterable[str]:
 
 
 def _cache(asked: argparse.Namespace) -> Iterable[str]:
-    from automm.data.features import FOLDER, FeatureCache
+    from automm.data.features import FeatureCache
+    from automm.data.file_memo import FOLDER
     from automm.sections import default_cache
 
     cache = FeatureCache((asked.cache_dir or default_cache()) / FOLDER, 0)

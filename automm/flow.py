@@ -112,7 +112,8 @@ class Run:
         source: Source = registry.get("data", self.settings.data.name).factory(**self.settings.data.options)
         began = time.monotonic()
         splits = source.load(self.settings.seed, self.settings.cache_dir)
-        rows = ", ".join(f"{len(table)} {name}" for name, table in vars(splits).items() if table is not None)
+        tables = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+        rows = ", ".join(f"{len(table)} {name}" for name, table in tables.items() if table is not None)
         log.info("data: %s rows, read in %.1f s", rows, time.monotonic() - began)
         return splits
 
@@ -325,6 +326,7 @@ class Run:
             self.settings,
             self.goal,
             goals_of(self.task),
+            self.splits,
             self.searched,
             self.best,
             valid=self.trained.metrics["valid"],

@@ -36,6 +36,7 @@ _EXTRA_OF = {
     "nevergrad": "train", "lightning_fabric": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train",
     "sklearn": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
     "huggingface_hub": "train", "torchmetrics": "train", "soundfile": "audio",
+    "datasets": "datasets",
 }  # fmt: skip
 
 # Modalities whose encoders a distribution of its own brings.

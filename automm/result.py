@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any
@@ -12,7 +13,7 @@ from automm.search.loop import SearchResult
 from automm.settings import Settings
 from automm.space import overrides
 from automm.trial import Trial
-from automm.types import Goal
+from automm.types import Goal, Splits, Table
 
 SCHEMA = 1
 _STATES = ("completed", "pruned", "failed", "infeasible")
@@ -25,6 +26,7 @@ def result_of(
     settings: Settings,
     goal: Goal,
     metrics: Sequence[Goal],
+    splits: Splits,
     searched: SearchResult,
     best: Trial,
     *,
@@ -41,6 +43,7 @@ def result_of(
         settings: the run's.
         goal: what the search drove at.
         metrics: all that models were measured by, groups aside, and which way is better.
+        splits: the data.
         searched: how the search ended.
         best: its winner.
         valid: the winner's validation metrics after the refit.
@@ -59,6 +62,10 @@ def result_of(
         "goal": {"metric": goal.metric, "direction": goal.direction},
         "directions": {each.metric: each.direction for each in metrics},
         "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
+        "data": {
+            "rows": {name: len(table) for name, table in vars(splits).items() if isinstance(table, Table)},
+            "skipped": [asdict(each) for each in splits.skipped],
+        },
         "stopped_by": searched.stopped_by,
         "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},
         "best": {

@@ -89,12 +89,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """Records of a file that were left out because they cannot be used."""
+
+    file: str
+    records: int  # in the file
+    skipped: int
+    first: str  # what is wrong with the first of them
+
+
+@dataclass(frozen=True)
 class Splits:
     """What a data source gives. `test` is read once, at the end of a run."""
 
     train: Table
     valid: Table
     test: Table | None = None
+    skipped: Sequence[Skipped] = ()
 
 
 class Features(NamedTuple):

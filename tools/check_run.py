@@ -17,6 +17,7 @@ from automm.config import compose, to_settings
 FILES = ("config.yaml", "study.db", "log.jsonl", "report.html", "result.json", "bundle/manifest.json")
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "seconds": ("search", "refit", "baselines", "total"),
+    "data": ("rows", "skipped"),
     "trials": ("total", "completed", "pruned", "failed"),
     "best": ("candidate", "overrides", "valid"),
     "test": ("accuracy", "accuracy/relational", "accuracy/non_relational"),

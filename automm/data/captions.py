@@ -40,9 +40,9 @@ class Captions:
         return Table(SCHEMA, columns, [PAIR] * len(kept), [self.ids[at] for at in kept])
 
 
-def broken_among(splits: Iterable[Captions], mode: Check) -> dict[Path, str]:
+def broken_among(splits: Iterable[Captions], mode: Check, cache_dir: Path) -> dict[Path, str]:
     """What is wrong with each image that cannot be read, over all splits of a file."""
-    return broken_images(sorted({image for split in splits for image in split.images}), mode)
+    return broken_images(sorted({image for split in splits for image in split.images}), mode, cache_dir)
 
 
 def inside(folder: Path, name: str) -> tuple[Path, str | None]:

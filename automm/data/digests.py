@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from automm.data.file_memo import FileMemo, stamps_of
 from automm.errors import DataError
 from automm.types import FILES, Modality
 
 SIZE = 16  # bytes
-_SETTLED = 2.0  # seconds: a file younger than that could change again and keep its time stamp
+DIGESTS = "files.sqlite"  # digests of files that were read before
 _WORKERS = min(4, os.cpu_count() or 1)
-_Stamp = tuple[int, int]  # size, time of the last change in ns
 
 
 def value_digests(values: Sequence[Any], modality: Modality, folder: Path) -> np.ndarray:
@@ -63,21 +59,13 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 
 def _of_files(paths: Sequence[str], folder: Path) -> dict[str, bytes]:
-    stamps: dict[str, _Stamp] = {}
-    for path in paths:
-        try:
-            stat = Path(path).stat()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}. Next: check the path.") from error
-        stamps[path] = stat.st_size, stat.st_mtime_ns
-    memo = _Memo(folder / "files.sqlite")
-    known = {path: digest for path, stamp, digest in memo.read(paths) if stamps[path] == stamp}
+    stamps, memo = stamps_of(paths), FileMemo(folder / DIGESTS)
+    known = memo.known(stamps)
     unknown = [path for path in paths if path not in known]
     with ThreadPoolExecutor(_WORKERS, "automm-digest") as pool:
-        known |= dict(zip(unknown, pool.map(_of_file, unknown), strict=True))
-    settled = time.time_ns() - int(_SETTLED * 1e9)
-    memo.write((path, stamps[path], known[path]) for path in unknown if stamps[path][1] < settled)
-    return known
+        found = dict(zip(unknown, pool.map(_of_file, unknown), strict=True))
+    memo.remember(stamps, found)
+    return known | found
 
 
 def _of_file(path: str) -> bytes:
@@ -94,34 +82,3 @@ def _digest(parts: Iterable[bytes]) -> bytes:
         found.update(len(part).to_bytes(8, "little"))
         found.update(part)
     return found.digest()
-
-
-class _Memo:
-    """Digests of files by path, size and time stamp. A hint: where it cannot be read or written, files are read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self, paths: Sequence[str]) -> list[tuple[str, _Stamp, bytes]]:
-        """What is known of these."""
-        if not self.path.exists():
-            return []
-        found: list[tuple[str, _Stamp, bytes]] = []
-        with contextlib.suppress(sqlite3.Error), closing(self._open()) as memo:
-            for path in paths:
-                for size, changed, digest in memo.execute("SELECT size, mtime, digest FROM files WHERE path=?", [path]):
-                    found.append((path, (size, changed), digest))
-        return found
-
-    def write(self, rows: Iterable[tuple[str, _Stamp, bytes]]) -> None:
-        """Remember these."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._open()) as memo, memo:
-                memo.execute(
-                    "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, digest BLOB)"
-                )
-                memo.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", ((p, *s, d) for p, s, d in rows))
-
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=30)

@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.digests import DIGESTS
+from automm.data.file_memo import CHECKS
 from automm.types import FeatureSpec
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FOLDER = "features"  # below the cache directory
 _RECORD, _KEYS = "shelf.json", "keys.npy"
 _PARTIAL = ".partial-"
 _WITH_TOKENS = "-tokens"
@@ -109,8 +110,8 @@ class FeatureCache:
         freed = sum(_size(self.folder / name) for name in self._names())
         for name in self._names():
             _remove(self.folder / name)
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / "files.sqlite").unlink()
+        for memo in (DIGESTS, CHECKS):
+            (self.folder / memo).unlink(missing_ok=True)
         return freed
 
     def _names(self) -> list[str]:

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import PIL
 from PIL import Image
 
+from automm.data.file_memo import CHECKS, FOLDER, FileMemo, stamps_of
 from automm.errors import ConfigError, DataError, near_miss
 from automm.runtime.embedded import embedded
 from automm.runtime.images import MAX_PIXELS, decode, image_size, name_of
@@ -108,19 +110,38 @@ def forbidden(image: str | bytes, folder: Path, *, outside: bool) -> str:
     return f"{image} leaves the folder of the table, which data.outside=true would allow"
 
 
-def broken_images(images: Sequence[Raw], mode: Check) -> dict[Raw, str]:
+def broken_images(images: Sequence[Raw], mode: Check, cache_dir: Path | None = None) -> dict[Raw, str]:
     """What is wrong with each raw image that cannot be read, in a phrase.
 
-    `header` opens every image; `decode` reads it to the end as well, which alone finds one that was cut short.
+    `header` opens every image; `decode` reads it to the end as well, which alone finds one that was cut short. With a
+    `cache_dir`, files that passed before and whose size and time stamp are as they were are not read again.
     """
-    return broken_files(images, partial(_check, whole=mode == "decode"))
+    check = f"image {mode}, Pillow {PIL.__version__}"
+    return broken_files(images, partial(_check, whole=mode == "decode"), check, cache_dir)
 
 
-def broken_files(values: Sequence[Raw], examine: Callable[[Raw], object]) -> dict[Raw, str]:
-    """What is wrong with each value for which `examine` raises DataError, in a phrase; some are examined at once."""
+def broken_files(
+    values: Sequence[Raw], examine: Callable[[Raw], object], check: str, cache_dir: Path | None
+) -> dict[Raw, str]:
+    """What is wrong with each value for which `examine` raises DataError, in a phrase; some are examined at once.
+
+    Args:
+        values: distinct; a string is a path.
+        examine: raises DataError for what is of no use.
+        check: what `examine` examines, by name and version.
+        cache_dir: where it is remembered which files passed; None = nowhere.
+    """
+    memo = None if cache_dir is None else FileMemo(cache_dir / FOLDER / CHECKS)
+    paths: dict[Any, str] = {value: str(value) for value in values if isinstance(value, (str, Path))}
+    stamps = {} if memo is None else stamps_of(paths.values())
+    passed = {} if memo is None else memo.known(stamps)
+    todo = [value for value in values if passed.get(paths.get(value, "")) != check.encode()]
     with ThreadPoolExecutor(_WORKERS, "automm-check") as pool:
-        found = pool.map(partial(_problem, examine), values)
-        return {value: problem for value, problem in zip(values, found, strict=True) if problem}
+        found = dict(zip(todo, pool.map(partial(_problem, examine), todo), strict=True))
+    if memo is not None:
+        good = [paths[value] for value, problem in found.items() if not problem and value in paths]
+        memo.remember(stamps, dict.fromkeys(good, check.encode()))
+    return {value: problem for value, problem in found.items() if problem}
 
 
 def _problem(examine: Callable[[Raw], object], value: Raw) -> str:

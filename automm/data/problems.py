@@ -6,16 +6,24 @@ import logging
 
 from automm.errors import ConfigError, DataError, near_miss
 from automm.settings import OnError
+from automm.types import Skipped
 
 log = logging.getLogger(__name__)
 
 
 class Problems:
-    """Collects the unusable records of one file. `on_error` is `fail` (the first one raises) or `skip`."""
+    """Collects the unusable records of one file.
 
-    def __init__(self, where: str, on_error: OnError) -> None:
+    Args:
+        where: the file.
+        on_error: `fail` (the first one raises) or `skip`.
+        told: gets what was skipped once the file is done, if anything was.
+    """
+
+    def __init__(self, where: str, on_error: OnError, told: list[Skipped]) -> None:
         self.where = where
         self.on_error = on_error
+        self.told = told
         self.skipped = 0
         self.first = ""
 
@@ -31,7 +39,7 @@ class Problems:
         self.first = self.first or message
 
     def close(self, total: int) -> None:
-        """Log what was skipped of `total` records.
+        """Log and tell what was skipped of `total` records.
 
         Raises:
             DataError: nothing is left.
@@ -40,6 +48,7 @@ class Problems:
             raise DataError(f"{self.where}: none of its {total} records can be used. The first problem: {self.first}")
         if self.skipped:
             log.warning("%s: skipped %d of %d records; the first: %s", self.where, self.skipped, total, self.first)
+            self.told.append(Skipped(self.where, total, self.skipped, self.first))
 
 
 def check_on_error(on_error: str) -> OnError:

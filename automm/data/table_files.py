@@ -55,7 +55,7 @@ def _csv(delimiter: str) -> Callable[[Path, OfBytes], Cells]:
             convert_options=pa.csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
         )
         names = _names(table.schema, path)
-        return {name: _texts(_plain(table[name]), name, path) for name in names}
+        return {name: _texts(plain_values(table[name]), name, path) for name in names}
 
     return read
 
@@ -65,7 +65,7 @@ def _parquet(path: Path, of_bytes: OfBytes) -> Cells:
         cells: Cells = {name: [] for name in _names(file.schema_arrow, path)}
         for batch in file.iter_batches(_ROWS):
             for name in cells:
-                found = _plain(batch[name])
+                found = plain_values(batch[name])
                 cells[name] += [of_bytes(c) if isinstance(c, bytes) else c for c in found]
     return cells
 
@@ -82,7 +82,7 @@ def _names(schema: pa.Schema, path: Path) -> list[str]:
     return names
 
 
-def _plain(column: Any) -> list[Any]:
+def plain_values(column: Any) -> list[Any]:
     """The values of an Arrow column; dates and times as text, decimals as floats."""
     kind = column.type
     if pa.types.is_timestamp(kind):
@@ -125,3 +125,4 @@ _READERS: dict[str, Callable[[Path, OfBytes], Cells]] = {
     ".parquet": _parquet,
     ".jsonl": _jsonl,
 }
+SUFFIXES = tuple(_READERS)

@@ -255,20 +255,29 @@ def _plain(value: Any) -> str:
 
 
 def provenance(data: ReportData) -> Markup:
-    """Time, machine and versions."""
+    """Rows, time, machine and versions."""
+    given = data.result.get("data") or {}
+    counted = [[words(split), f"{count:,}"] for split, count in (given.get("rows") or {}).items()]
+    left_out = [
+        element(
+            "p", f"{each['skipped']:,} of {each['records']:,} records of {each['file']} were left out. ", each["first"]
+        )
+        for each in given.get("skipped") or []
+    ]
     spent = [[words(stage), seconds(value)] for stage, value in (data.result.get("seconds") or {}).items()]
     versions = [[name, text] for name, text in (data.result.get("versions") or {}).items()]
     machine = [[words(key), _machine(value)] for key, value in (data.result.get("cpu") or {}).items()]
     columns = [
         element("div", element("h3", title), table(["", ""], rows, numeric_from=9))
-        for title, rows in (("Time", spent), ("Processor", machine), ("Versions", versions))
+        for title, rows in (("Rows", counted), ("Time", spent), ("Processor", machine), ("Versions", versions))
         if rows
     ]
     said = "Refit and baselines are what their fits took; side by side that is more than the clock showed."
     return section(
         "provenance",
-        "Time, machine and versions",
+        "Rows, time, machine and versions",
         element("div", *columns, class_="columns"),
+        *left_out,
         element("p", said, class_="soft"),
     )
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from automm import paths, registry
-from automm.data.features import FOLDER, FeatureCache
+from automm.data.features import FeatureCache
+from automm.data.file_memo import FOLDER
 from automm.data.loading import FieldStore, Store
 from automm.encoders.precomputed import Precomputed
 from automm.errors import OutOfRange

@@ -143,6 +143,7 @@ def test_a_bad_record_of_coco_is_named_or_skipped_and_counted(coco, case, caplog
         splits = coco.load(on_error="skip")
     assert len(splits.train) + len(splits.valid) == left
     assert "skipped" in caplog.text
+    assert sum(each.skipped for each in splits.skipped) > 0
 
 
 def test_karpathys_splits_are_honoured(split):
@@ -186,6 +187,7 @@ def test_a_bad_record_of_karpathys_is_named_or_skipped_and_counted(split, case, 
         splits = split.load(on_error="skip")
     assert sum(len(t) for t in (splits.train, splits.valid, splits.test)) == left
     assert "skipped" in caplog.text
+    assert [each.records - each.skipped for each in splits.skipped] == [left]
 
 
 def test_a_file_without_validation_is_none_of_karpathys(split):

@@ -277,6 +277,9 @@ def test_a_bad_row_is_named_or_skipped_and_counted(tmp_path, caplog, case):
     kept = {i for t in (splits.train, splits.valid, splits.test) for i in t.ids}
     assert kept == set(range(40)) - ({3} if case == "no target" else {4, 5})
     assert "skipped" in caplog.text
+    (counted,) = splits.skipped
+    assert (counted.file, counted.records, counted.skipped) == (str(tmp_path / "t.csv"), 40, 40 - len(kept))
+    assert problem in counted.first
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def test_a_bad_record_is_named_or_skipped_and_counted(files, tmp_path, caplog, c
     assert rows == {"question used twice": 30, "question annotated twice": 30, "record that is no object": 30,
                     "missing image": 27, "image that is none": 27, "image cut short": 27}.get(case, 29)  # fmt: skip
     assert any("skipped" in r.message and record in r.message for r in caplog.records)
+    assert any(each.skipped and record in each.first for each in splits.skipped)
 
 
 def test_a_header_check_does_not_read_to_the_end(files, tmp_path):

@@ -40,6 +40,8 @@ def test_result_json_keeps_its_contract(finished):
     for measured in (values["test"], *values["baselines"].values()):
         assert {"accuracy", "accuracy/relational", "accuracy/non_relational", "loss"} <= set(measured)
         assert {f"accuracy/{name}" for name in SUBTYPES} <= set(measured)
+    assert values["data"]["rows"]["test"] == values["explained"]["rows"]
+    assert values["data"]["skipped"] == []
     assert values["bundle"] == "bundle"
     assert values["versions"]["automm"]
     assert values["cpu"]["flags"] is not None

@@ -59,6 +59,10 @@ def make_result(trials):
         "task": "vqa",
         "seed": 0,
         "seconds": {"search": 611.2, "refit": 402.8, "baselines": 180.0, "total": 1207.4},
+        "data": {
+            "rows": {"train": 98_000, "valid": 1000, "test": 2000},
+            "skipped": [{"file": "/a/t.csv", "records": 101_003, "skipped": 3, "first": "row 7: <no> target."}],
+        },
         "stopped_by": "trials",
         "trials": {"total": len(trials), "completed": 5, "pruned": 20, "failed": 1},
         "best": {

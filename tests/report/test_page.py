@@ -219,6 +219,11 @@ def test_text_inside_figures_is_text(tmp_path, short):
     assert "<img src=x" not in text
 
 
+def test_rows_are_counted_and_so_are_those_left_out(page):
+    assert "98,000" in page
+    assert "3 of 101,003 records of /a/t.csv were left out. row 7: &lt;no&gt; target." in page
+
+
 def test_samples_show_pictures_and_verdicts(page, story):
     parsed = Page(page)
     assert len(parsed.images) == sum(sample.images["image"] is not None for sample in story.samples)

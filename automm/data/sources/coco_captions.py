@@ -13,7 +13,7 @@ from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
 from automm.data.split import check_apart, split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
-from automm.types import Splits, Table
+from automm.types import Skipped, Splits, Table
 
 _IMAGE: dict[str, type] = {"id": int, "file_name": str}
 _ANNOTATION: dict[str, type] = {"id": int, "image_id": int, "caption": str}
@@ -64,12 +64,13 @@ class COCOCaptions(Source):
     def load(self, seed: int, cache_dir: Path) -> Splits:
         """The tables; every path is checked before any file is read."""
         paths = {split: self._paths(split) for split in self.files}
-        tables = {split: self._table(*each) for split, each in paths.items()}
+        skipped: list[Skipped] = []
+        tables = {split: self._table(*each, cache_dir, skipped) for split, each in paths.items()}
         if "valid" not in tables:
             whole = tables["train"]
             parts = split_rows(len(whole), fraction=self.valid_fraction, seed=seed, groups=whole.columns["image"].index)
             tables["train"], tables["valid"] = (take(whole, rows) for rows in parts)
-        splits = Splits(tables["train"], tables["valid"], tables.get("test"))
+        splits = Splits(tables["train"], tables["valid"], tables.get("test"), skipped)
         check_apart(splits, "image")
         return splits
 
@@ -80,12 +81,12 @@ class COCOCaptions(Source):
             need_path(files.get("images"), f"{key}.images", folder=True),
         )
 
-    def _table(self, path: Path, folder: Path) -> Table:
+    def _table(self, path: Path, folder: Path, cache_dir: Path, skipped: list[Skipped]) -> Table:
         """One split's table; its rows are in the annotations' order."""
         content = read_json(path)
         annotations = records(content, "annotations", path)
-        problems = Problems(str(path), self.on_error)
-        images = _images(records(content, "images", path), folder, Problems(str(path), self.on_error))
+        problems = Problems(str(path), self.on_error, skipped)
+        images = _images(records(content, "images", path), folder, Problems(str(path), self.on_error, skipped))
         captions, seen = Captions(), set[int]()
         for number, record in enumerate(annotations):
             problem = lack(record, _ANNOTATION) or _complaint(record, images, seen)
@@ -94,7 +95,7 @@ class COCOCaptions(Source):
                 continue
             seen.add(record["id"])
             captions.add(images[record["image_id"]][0], record["caption"].strip(), record["id"])
-        table = captions.table(broken_among([captions], self.check_images), problems)
+        table = captions.table(broken_among([captions], self.check_images, cache_dir), problems)
         problems.close(len(annotations))
         return table
 

@@ -11,7 +11,7 @@ from automm.data.json_records import lack, need_path, read_json, records
 from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
 from automm.errors import DataError
-from automm.types import Splits
+from automm.types import Skipped, Splits
 
 _IMAGE: dict[str, type] = {"filename": str, "split": str, "sentences": list}
 _SPLITS = {"train": "train", "restval": "train", "val": "valid", "test": "test"}
@@ -48,7 +48,8 @@ class Karpathy(Source):
         """The tables; both paths are checked before any file is read."""
         path, folder = need_path(self.json, "data.json"), need_path(self.images, "data.images", folder=True)
         found = records(read_json(path), "images", path)
-        problems = Problems(str(path), self.on_error)
+        skipped: list[Skipped] = []
+        problems = Problems(str(path), self.on_error, skipped)
         splits = {name: Captions() for name in ("train", "valid", "test")}
         seen = set[Path]()
         for number, record in enumerate(found):
@@ -60,7 +61,7 @@ class Karpathy(Source):
             elif record["split"] != "restval" or self.restval:
                 seen.add(image)
                 _add(splits[_SPLITS[record["split"]]], record, image, problems)
-        broken = broken_among(splits.values(), self.check_images)
+        broken = broken_among(splits.values(), self.check_images, cache_dir)
         tables = {name: captions.table(broken, problems) for name, captions in splits.items()}
         problems.close(problems.skipped + sum(map(len, tables.values())))
         for name, said in (("train", "train"), ("valid", "val")):
@@ -69,7 +70,7 @@ class Karpathy(Source):
                     f"{path} has no usable caption of the split {said!r}. {problems.first} "
                     "Next: check that the file is one of Karpathy's, and whole."
                 )
-        return Splits(tables["train"], tables["valid"], tables["test"] if len(tables["test"]) else None)
+        return Splits(tables["train"], tables["valid"], tables["test"] if len(tables["test"]) else None, skipped)
 
 
 def _add(captions: Captions, record: dict[str, Any], image: Path, problems: Problems) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,36 @@ import numpy as np
 
 from automm.data.audio_files import broken_clips
 from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
-from automm.data.json_records import need_path
+from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
 from automm.data.schema import infer, infer_columns
 from automm.data.source import Source
 from automm.data.split import check_disjoint, linked, same_inputs, split_latest, split_rows, take
-from automm.data.table_files import Cells, read_cells
+from automm.data.table_files import Cells
 from automm.errors import DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, reader
-from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Splits, Table
+from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Skipped, Splits, Table
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What the files of one load are read by, and what becomes of bad rows."""
+
+    schema: Schema
+    readers: Mapping[str, Reader]  # by numeric column: they know numbers as the training table has them
+    cache_dir: Path
+    skipped: list[Skipped]
+
+
 class TableSource(Source):
-    """Rows of a .csv, .tsv, .parquet or .jsonl file.
+    """Rows of a .csv, .tsv, .parquet or .jsonl file, or of a data set of Hugging Face's `datasets`.
+
+    The latter is a folder (what `save_to_disk` wrote, or any that `load_dataset` takes) or a name on the hub,
+    `owner/name` or `owner/name:configuration`. Its own splits validate and test where nothing else is named.
 
     Modalities are inferred: columns of the names of image or audio files are images and audio (paths are relative to
     the table's file), as are images in bytes and base64; numbers are numbers, also as text with one unit or thousands
@@ -45,7 +59,7 @@ class TableSource(Source):
     Rows of one time, of one group or with one image stay on one side; where no cut leaves them there, that is an error.
 
     Args:
-        train: the table to train on.
+        train: the table to train on: a file, a folder or a name on the hub; so for the other two.
         target: the column to predict; null = rows are pairs of two columns.
         valid: a table of its own for validation; null = a part of `train`.
         test: a table of its own for the test; null = a part of `train`. Without the target column nothing is measured.
@@ -96,9 +110,11 @@ class TableSource(Source):
     def load(self, seed: int, cache_dir: Path) -> Splits:
         """The tables; every path is checked before any file is read."""
         keys = {"train": "data.train", "valid": "data.valid", "test": "data.test"}
-        paths = {s: need_path(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
-        cells = {split: read_cells(path) for split, path in paths.items()}
-        schema = self._schema(cells["train"], paths["train"])
+        named = {s: need_table(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
+        read = [read_place(place, split) for split, place in named.items()]
+        cells = {split: each for found in read for split, each in found.items()}  # what is named goes before
+        places = {split: named.get(split, named["train"]) for split in cells}
+        schema = self._schema(cells["train"], places["train"])
         readers = {
             field.name: reader([cell for cell in cells["train"][field.name] if not is_missing(cell)])
             for field in schema.inputs
@@ -106,21 +122,22 @@ class TableSource(Source):
         }
         tables: dict[str, Table] = {}
         beside: dict[str, Cells] = {}
-        for split, path in paths.items():
-            tables[split], beside[split] = self._table(cells[split], path, schema, readers, split)
+        reading = _Reading(schema, readers, cache_dir, [])
+        for split, place in places.items():
+            tables[split], beside[split] = self._table(cells[split], place, split, reading)
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, beside)
         if "valid" not in tables:
             self._draw("valid", self.valid_fraction, seed, tables, beside)
         _check_leaks(tables, beside, self.group)
-        return Splits(tables["train"], tables["valid"], tables.get("test"))
+        return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped)
 
-    def _schema(self, cells: Cells, path: Path) -> Schema:
+    def _schema(self, cells: Cells, place: Place) -> Schema:
         special = {"data.target": self.target, "data.group": self.group, "data.time": self.time, "data.id": self.id}
         named = [(key, name) for key, name in special.items() if name] + [("data.drop", name) for name in self.drop]
         for key, name in named:
             if name not in cells:
-                raise DataError(f"{key}={name}: {path} has no such column. {near_miss(name, cells)}")
+                raise DataError(f"{key}={name}: {place} has no such column. {near_miss(name, cells)}")
         aside = {name for key, name in named if key != "data.time" or name not in self.columns}
         fields = infer_columns({n: c for n, c in cells.items() if n not in aside}, self.columns)
         for field in fields:
@@ -135,21 +152,19 @@ class TableSource(Source):
             return Schema(fields)
         return Schema((*fields, infer(self.target, cells[self.target], "target")))
 
-    def _table(
-        self, cells: Cells, path: Path, schema: Schema, readers: Mapping[str, Reader], split: str
-    ) -> tuple[Table, Cells]:
-        """The usable rows of one file, and group and time of each; `readers` know numbers as the training table has
-        them."""
+    def _table(self, cells: Cells, place: Place, split: str, reading: _Reading) -> tuple[Table, Cells]:
+        """The usable rows of one place, and group and time of each."""
+        schema = reading.schema
         wanted = [field.name for field in schema.inputs] + ([self.group] if self.group else [])
         labelled = bool(self.target) and self.target in cells
         for name in wanted if not self.target or (split == "test" and not labelled) else [*wanted, self.target]:
             if name not in cells:
-                raise DataError(f"{path} lacks the column {name!r} of {self.paths['train']}. {near_miss(name, cells)}")
+                raise DataError(f"{place} lacks the column {name!r} of {self.paths['train']}. {near_miss(name, cells)}")
         rows = len(next(iter(cells.values())))
-        columns = {field.name: _cells_of(field, cells[field.name], path) for field in schema.inputs}
+        columns = {field.name: _cells_of(field, cells[field.name], place) for field in schema.inputs}
         targets = cells[self.target] if labelled else [None if self.target else PAIR] * rows
-        problems = Problems(str(path), self.on_error)
-        broken = self._broken(schema, columns, readers, path.parent)
+        problems = Problems(str(place), self.on_error, reading.skipped)
+        broken = self._broken(columns, place.folder, reading)
         times = self._times(cells) if split == "train" else []  # rows are drawn from no other table
         usable = []
         for row in range(rows):
@@ -158,7 +173,7 @@ class TableSource(Source):
             if not problem and times and isinstance(when := times[row], str):
                 problem = when
             if problem:
-                problems.add(f"{path}, row {row + 1}: {problem}.")
+                problems.add(f"{place}, row {row + 1}: {problem}.")
             else:
                 usable.append(row)
         problems.close(rows)
@@ -182,19 +197,17 @@ class TableSource(Source):
                 found.append(f"column {self.time!r}: {str(error).partition(' Next: ')[0].rstrip('.')}")
         return found
 
-    def _broken(
-        self, schema: Schema, columns: Mapping[str, list[Any]], readers: Mapping[str, Reader], folder: Path
-    ) -> dict[str, dict[Any, str]]:
+    def _broken(self, columns: Mapping[str, list[Any]], folder: Path, reading: _Reading) -> dict[str, dict[Any, str]]:
         """By column: what is wrong with each file that may not or cannot be read, and each number that is none."""
         problems: dict[str, dict[Any, str]] = {}
         for modality, broken_ones in (("image", broken_images), ("audio", broken_clips)):
-            names = [field.name for field in schema.inputs if field.modality == modality]
+            names = [field.name for field in reading.schema.inputs if field.modality == modality]
             found = {cell for name in names for cell in columns[name] if cell is not None}
             bad: dict[Any, str] = {c: why for c in found if (why := forbidden(c, folder, outside=self.outside))}
             readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
-            bad |= broken_ones(readable, self.check_images)
+            bad |= broken_ones(readable, self.check_images, reading.cache_dir)
             problems |= dict.fromkeys(names, bad)
-        return problems | {name: _no_numbers(name, columns[name], read) for name, read in readers.items()}
+        return problems | {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
 
     def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
@@ -222,7 +235,7 @@ def _is_none(target: Any) -> bool:
     return target is None or (isinstance(target, float) and isnan(target))
 
 
-def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
+def _cells_of(field: FieldSpec, cells: list[Any], place: Place) -> list[Any]:
     """Cells as raw values: a file's path is made absolute, or base64 bytes; a number stays as it stands, others become
     strings.
 
@@ -230,8 +243,8 @@ def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
         DataError: a category is no plain value.
     """
     to_raw: dict[str, Callable[[Any], Any]] = {
-        "image": lambda cell: raw_image(cell, path.parent),
-        "audio": lambda cell: str(path.parent / str(cell)),
+        "image": lambda cell: raw_image(cell, place.folder),
+        "audio": lambda cell: str(place.folder / str(cell)),
         "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }
@@ -239,7 +252,7 @@ def _cells_of(field: FieldSpec, cells: list[Any], path: Path) -> list[Any]:
     try:
         return [None if is_missing(cell) else raw(cell) for cell in cells]
     except DataError as error:
-        raise DataError(f"{path}, column {field.name!r}: {error}") from error
+        raise DataError(f"{place}, column {field.name!r}: {error}") from error
 
 
 def _no_numbers(name: str, cells: Sequence[Any], read: Reader) -> dict[Any, str]:

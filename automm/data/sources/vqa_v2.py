@@ -15,7 +15,7 @@ from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
 from automm.data.split import check_apart, split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
-from automm.types import Column, FieldSpec, Schema, Splits, Table
+from automm.types import Column, FieldSpec, Schema, Skipped, Splits, Table
 
 _SCHEMA = Schema((FieldSpec("image", "image"), FieldSpec("question", "text")))
 _QUESTION: dict[str, type] = {"question_id": int, "image_id": int, "question": str}
@@ -76,7 +76,8 @@ class VQAv2(Source):
         """The tables; every path is checked before any file is read."""
         for split, files in self.files.items():
             files.check(annotated=split != "test")
-        tables = {split: self._table(files) for split, files in self.files.items()}
+        skipped: list[Skipped] = []
+        tables = {split: self._table(files, cache_dir, skipped) for split, files in self.files.items()}
         test = tables.get("test")
         if "valid" in tables:
             train, valid = tables["train"], tables["valid"]
@@ -84,17 +85,18 @@ class VQAv2(Source):
             groups = tables["train"].columns["image"].index
             parts = split_rows(len(groups), fraction=self.valid_fraction, seed=seed, groups=groups)
             train, valid = take(tables["train"], parts[0]), take(tables["train"], parts[1])
-        splits = Splits(train, valid, test)
+        splits = Splits(train, valid, test, skipped)
         check_apart(splits, "image")
         return splits
 
-    def _table(self, files: _Files) -> Table:
+    def _table(self, files: _Files, cache_dir: Path, skipped: list[Skipped]) -> Table:
         """One split's table; its rows are in the questions file's order."""
         path = need_path(files.questions, f"{files.key}.questions")
         asked = records(read_json(path), "questions", path)
-        annotated = None if files.annotations is None else self._annotations(Path(files.annotations).expanduser())
+        answers = None if files.annotations is None else Path(files.annotations).expanduser()
+        annotated = None if answers is None else self._annotations(answers, skipped)
         folder = NumberedImages(need_path(files.images, f"{files.key}.images", folder=True), files.template)
-        problems = Problems(str(path), self.on_error)
+        problems = Problems(str(path), self.on_error, skipped)
         kept: dict[int, tuple[dict[str, Any], dict[str, Any], Path]] = {}
         for number, record in enumerate(asked):
             problem, annotation, image = _examine(record, kept, annotated, folder, files)
@@ -102,14 +104,14 @@ class VQAv2(Source):
                 problems.add(f"{path}, {_name(record, number)}: {problem}.")
             else:
                 kept[record["question_id"]] = record, annotation, image
-        self._drop_broken(kept, problems, path)
+        self._drop_broken(kept, problems, path, cache_dir)
         problems.close(len(asked))
         return _assemble(list(kept.values()), annotated is not None)
 
-    def _annotations(self, path: Path) -> dict[int, dict[str, Any]]:
+    def _annotations(self, path: Path, skipped: list[Skipped]) -> dict[int, dict[str, Any]]:
         path = path.absolute()
         found = records(read_json(path), "annotations", path)
-        problems = Problems(str(path), self.on_error)
+        problems = Problems(str(path), self.on_error, skipped)
         by_question: dict[int, dict[str, Any]] = {}
         for number, record in enumerate(found):
             problem = lack(record, _ANNOTATION) or _lack_answers(record["answers"])
@@ -122,8 +124,10 @@ class VQAv2(Source):
         problems.close(len(found))
         return by_question
 
-    def _drop_broken(self, kept: dict[int, tuple[Any, Any, Path]], problems: Problems, path: Path) -> None:
-        broken = broken_images(sorted({image for *_, image in kept.values()}), self.check_images)
+    def _drop_broken(
+        self, kept: dict[int, tuple[Any, Any, Path]], problems: Problems, path: Path, cache_dir: Path
+    ) -> None:
+        broken = broken_images(sorted({image for *_, image in kept.values()}), self.check_images, cache_dir)
         for question_id in [q for q, (*_, image) in kept.items() if image in broken]:
             problems.add(f"{path}, question {question_id}: {broken[kept.pop(question_id)[2]]}.")
 
