@@ -28,7 +28,7 @@ def houses(folder, n=300):
     return path
 
 
-@pytest.mark.parametrize("fusion", ["concat", "merged_transformer"])
+@pytest.mark.parametrize("fusion", ["concat", "ft_transformer"])
 def test_a_regression_on_numbers_and_categories(fusion, tmp_path):
     asked = [
         "+task=regression",
