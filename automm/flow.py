@@ -39,6 +39,7 @@ from automm.tasks.judged import Judge, aim, goals_of, judged_by
 from automm.tasks.task import Task
 from automm.tasks.unseen import report_unseen
 from automm.training.device import device_name
+from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
 from automm.types import Goal, Splits, Table
@@ -151,8 +152,15 @@ class Run:
 
     @cached_property
     def objective(self) -> TrainingObjective:
-        """What judges candidates."""
+        """What builds, fits and evaluates candidates."""
         return TrainingObjective(self.settings, self.splits, self.task, self.dir.checkpoints / "trials")
+
+    @cached_property
+    def trials_objective(self) -> TrainingObjective | FoldedObjective:
+        """What judges candidates in the search: the objective, or one like it a fold."""
+        if self.splits.folds is None:
+            return self.objective
+        return FoldedObjective(self.settings, self.splits, self.task, self.objective.folder)
 
     @cached_property
     def study(self) -> Study:
@@ -174,7 +182,7 @@ class Run:
         """
         study, settings = self.study, self.settings
         self.progress.say(f"search for {self.goal.metric} ({self.goal.direction}), {settings.search.trials} trials")
-        found = search(self.space, self.objective, self.goal, settings.search, study, settings.seed, self._event)
+        found = search(self.space, self.trials_objective, self.goal, settings.search, study, settings.seed, self._event)
         if found.stopped_by == "interrupt":
             raise KeyboardInterrupt
         if found.best is None:
@@ -184,6 +192,8 @@ class Run:
                 "Next: mend what is named, or widen the space, in a new run.dir."
             )
         self.objective.keep({trial.number for trial in self._kept(found)})
+        if isinstance(self.trials_objective, FoldedObjective):
+            self.trials_objective.close()
         return found
 
     @property

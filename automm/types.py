@@ -100,12 +100,17 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a data source gives. `test` is read once, at the end of a run."""
+    """What a data source gives. `test` is read once, at the end of a run.
+
+    With `folds` candidates are judged by cross-validation: int64 [rows of train, then of valid], the fold a row
+    validates in. Those of `valid` are fold 0.
+    """
 
     train: Table
     valid: Table
     test: Table | None = None
     skipped: Sequence[Skipped] = ()
+    folds: np.ndarray | None = None
 
 
 class Features(NamedTuple):

@@ -50,6 +50,23 @@ def split_rows(
     return np.flatnonzero(~small), np.flatnonzero(small)
 
 
+def split_folds(
+    rows: int, *, folds: int, seed: int, groups: np.ndarray | None = None, strata: np.ndarray | None = None
+) -> np.ndarray:
+    """The fold of each row, int64 [rows] from 0 to `folds - 1`, of about the same size; as `split_rows` in the rest.
+
+    Raises:
+        DataError: a fold would be empty.
+    """
+    fold, left = np.full(rows, folds - 1, np.int64), np.arange(rows)
+    for k in range(folds - 1):
+        left_groups, left_strata = (None if each is None else each[left] for each in (groups, strata))
+        rest, drawn = split_rows(len(left), fraction=1 / (folds - k), seed=seed, groups=left_groups, strata=left_strata)
+        fold[left[drawn]] = k
+        left = left[rest]
+    return fold
+
+
 def split_latest(
     times: np.ndarray, *, fraction: float, groups: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from automm.data.split import check_disjoint, joined, linked, same_inputs, split_latest, split_rows, take
+from automm.data.split import check_disjoint, joined, linked, same_inputs, split_folds, split_latest, split_rows, take
 from automm.errors import DataError
 from automm.types import Column, FieldSpec, Schema, Table
 
@@ -166,3 +166,18 @@ def test_time_parts_groups_where_it_can(seed):
 def test_what_no_time_parts_is_an_error(times, groups, why):
     with pytest.raises(DataError, match=why):
         split_latest(np.array(times), fraction=0.2, groups=None if groups is None else np.array(groups))
+
+
+def test_folds_share_rows_out_evenly_and_groups_stay_together():
+    groups, strata = np.arange(60) // 2, np.arange(60) // 2 % 3
+    fold = split_folds(60, folds=5, seed=3, groups=groups, strata=strata)
+    assert np.bincount(fold).tolist() == [12] * 5
+    assert all(len(set(fold[groups == g])) == 1 for g in range(30))
+    assert all(np.bincount(fold[strata == s], minlength=5).tolist() == [4] * 5 for s in range(3))
+    assert (fold == split_folds(60, folds=5, seed=3, groups=groups, strata=strata)).all()
+    assert (fold != split_folds(60, folds=5, seed=4, groups=groups, strata=strata)).any()
+
+
+def test_more_folds_than_groups_are_too_many():
+    with pytest.raises(DataError, match="cannot be split"):
+        split_folds(6, folds=4, seed=0, groups=np.array([0, 0, 1, 1, 2, 2]))

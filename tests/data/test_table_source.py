@@ -12,7 +12,7 @@ from automm import registry
 from automm.data.schema import infer
 from automm.data.sources.table import TableSource
 from automm.encoders.encoder import Encoder
-from automm.errors import DataError, MissingExtra, OutOfRange, UnknownKey
+from automm.errors import ConfigError, DataError, MissingExtra, OutOfRange, UnknownKey
 from automm.runtime.wav import wav_bytes
 from automm.types import PAIR
 
@@ -304,6 +304,20 @@ def test_bad_modalities_are_named(table):
         load(table, columns={"title": "txt"})
     with pytest.raises(OutOfRange, match=r"data.valid_fraction=0"):
         TableSource(valid_fraction=0)
+
+
+def test_folds_are_drawn_from_the_training_table_alone(table, tmp_path):
+    splits = load(table, folds=4)
+    assert len(splits.folds) == len(splits.train) + len(splits.valid)
+    assert (splits.folds[: len(splits.train)] > 0).all()
+    assert (splits.folds[len(splits.train) :] == 0).all()
+    write_csv(tmp_path / "v.csv", rows(8, 100))
+    pictures(tmp_path, rows(8, 100))
+    with pytest.raises(ConfigError, match=r"data.folds=4: .*v.csv validates"):
+        load(table, folds=4, valid=str(tmp_path / "v.csv"))
+    for options in ({"folds": 0}, {"folds": 2, "time": "who"}):
+        with pytest.raises(OutOfRange, match=r"data\.folds="):
+            load(table, **options)
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,17 @@ from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
 from automm.data.schema import infer, infer_columns
 from automm.data.source import Source
-from automm.data.split import check_disjoint, linked, same_inputs, split_latest, split_rows, take
+from automm.data.split import check_disjoint, linked, same_inputs, split_folds, split_latest, split_rows, take
 from automm.data.table_files import Cells
-from automm.errors import DataError, OutOfRange, near_miss
+from automm.errors import ConfigError, DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, reader
 from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Skipped, Splits, Table
 
 log = logging.getLogger(__name__)
+
+_FEW = 200  # rows that tell candidates apart by some points of accuracy alone
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class TableSource(Source):
         id: a column that names the rows in results; it is no input. null = the row's number in its file.
         valid_fraction: share of the rows left after the test that validate, where `valid` is null.
         test_fraction: share of the rows that test, where `test` is null; 0 = no test.
+        folds: 2 or more judge a candidate by cross-validation: it is fitted once a fold, and every row left after the
+            test validates once. For small tables; it takes as many times as long.
         on_error: `fail` or `skip`: what a row does that cannot be used.
         check_images: `decode` reads every image and clip to its end, `header` opens it only.
         outside: allow paths of files that leave the folder of the table's file.
@@ -90,6 +94,7 @@ class TableSource(Source):
         id: str | None = None,
         valid_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        folds: int = 1,
         on_error: str = "fail",
         check_images: str = "decode",
         outside: bool = False,
@@ -98,6 +103,12 @@ class TableSource(Source):
             raise OutOfRange(
                 f"data.valid_fraction={valid_fraction}, data.test_fraction={test_fraction}: shares lie between 0 and 1"
             )
+        if folds < 1 or (folds > 1 and time is not None):
+            raise OutOfRange(
+                f"data.folds={folds} is not allowed: 1 or more, and 1 with data.time, for what comes later would be "
+                "learnt from."
+            )
+        self.folds = folds
         self.paths = {"train": train, "valid": valid, "test": test}
         self.target, self.group, self.time, self.id = target or "", group, time, id
         self.columns = dict(columns or {})
@@ -127,10 +138,19 @@ class TableSource(Source):
             tables[split], beside[split] = self._table(cells[split], place, split, reading)
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, beside)
-        if "valid" not in tables:
+        folds = None
+        if "valid" in tables and self.folds > 1:
+            raise ConfigError(
+                f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
+                "Next: data.folds=1, or no table for validation."
+            )
+        if self.folds > 1:
+            folds = self._draw_folds(seed, tables, beside)
+        elif "valid" not in tables:
             self._draw("valid", self.valid_fraction, seed, tables, beside)
+            _advise(len(tables["valid"]), timed=bool(self.time))
         _check_leaks(tables, beside, self.group)
-        return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped)
+        return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds)
 
     def _schema(self, cells: Cells, place: Place) -> Schema:
         special = {"data.target": self.target, "data.group": self.group, "data.time": self.time, "data.id": self.id}
@@ -209,25 +229,55 @@ class TableSource(Source):
             problems |= dict.fromkeys(names, bad)
         return problems | {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
 
+    def _keys(self, train: Table, cells: Cells) -> list[np.ndarray]:
+        """What says which rows belong together: files, and the group."""
+        keys = [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
+        return keys + ([_column(cells[self.group]).index] if self.group else [])
+
+    def _at_random(self, train: Table, cells: Cells) -> dict[str, Any]:
+        """What rows are drawn by, where they are drawn at random: rows alike in all inputs belong together too."""
+        numbers = any(isinstance(target, float) for target in train.targets)
+        return {
+            "groups": linked([same_inputs(list(train.columns.values())), *self._keys(train, cells)]),
+            "strata": None if numbers else np.array(list(map(str, train.targets))),
+        }
+
+    def _draw_folds(self, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> np.ndarray:
+        """The fold of every row of the training table and of the validation table, which fold 0 becomes."""
+        train, cells = tables["train"], beside["train"]
+        fold = split_folds(len(train), folds=self.folds, seed=seed, **self._at_random(train, cells))
+        _part({"train": np.flatnonzero(fold), "valid": np.flatnonzero(fold == 0)}, tables, beside)
+        return np.concatenate([fold[fold > 0], fold[fold == 0]])
+
     def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
         train, cells = tables["train"], beside["train"]
-        keys = [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
-        keys += [_column(cells[self.group]).index] if self.group else []
         if self.time:
+            keys = self._keys(train, cells)
             when = np.array(cells[self.time], np.float64)
             parts = split_latest(when, fraction=fraction, groups=linked(keys) if keys else None)
             share = len(parts[1]) / len(train)
             level = logging.INFO if fraction / 2 <= share <= fraction * 2 else logging.WARNING
             log.log(level, "%s: the %d latest rows by %r, %.1f %% of them", name, len(parts[1]), self.time, 100 * share)
         else:
-            keys = [same_inputs(list(train.columns.values())), *keys]
-            numbers = any(isinstance(target, float) for target in train.targets)
-            strata = None if numbers else np.array(list(map(str, train.targets)))
-            parts = split_rows(len(train), fraction=fraction, seed=seed, groups=linked(keys), strata=strata)
-        for split, rows in zip(("train", name), parts, strict=True):
-            tables[split] = take(train, rows)
-            beside[split] = {column: [values[row] for row in rows] for column, values in cells.items()}
+            parts = split_rows(len(train), fraction=fraction, seed=seed, **self._at_random(train, cells))
+        _part(dict(zip(("train", name), parts, strict=True)), tables, beside)
+
+
+def _part(rows: Mapping[str, np.ndarray], tables: dict[str, Table], beside: dict[str, Cells]) -> None:
+    """Share the training table's rows out."""
+    train, cells = tables["train"], beside["train"]
+    for split, at in rows.items():
+        tables[split] = take(train, at)
+        beside[split] = {column: [values[row] for row in at] for column, values in cells.items()}
+
+
+def _advise(rows: int, *, timed: bool) -> None:
+    """Say what too few rows for a verdict call for."""
+    if rows < _FEW and not timed:
+        log.info(
+            "validation: %d rows tell little of two candidates apart; data.folds=5 would judge by all of them", rows
+        )
 
 
 def _is_none(target: Any) -> bool:
