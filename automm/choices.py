@@ -6,18 +6,21 @@ imported.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
 from automm import paths, registry
-from automm.errors import ConfigError, UnknownKey, near_miss
+from automm.errors import BrokenPlugin, ConfigError, UnknownKey, near_miss
 from automm.narrowing import Layer, Section, candidates, check_shared, nested, of_shared, one_of, usable, without
 from automm.option_types import check_type
 from automm.registry import REQUIRED, Component
 from automm.settings import ComponentSettings
 from automm.space import OneOf, Param, Space
 from automm.types import Modality, Scalar
+
+log = logging.getLogger(__name__)
 
 AUTO = ("pretrained", "scratch")  # the lists that `name: auto` of an encoder chooses between
 _NAMES_WEIGHTS = ("weights", "model")
@@ -38,7 +41,12 @@ def build_space(encoder: Section, fusion: Section, training: Section) -> Space:
     """
     params: dict[str, Param] = {}
     for modality, layer in modality_layers(encoder):
-        params[f"{layer.where}.name"] = encoder_choice([layer], modality)
+        try:
+            params[f"{layer.where}.name"] = encoder_choice([layer], modality)
+        except BrokenPlugin as error:  # named by a preset, for data that may have no such column
+            if layer.section.get("name") != "auto":
+                raise
+            log.warning("columns of %s cannot be read: %s", modality, error)
     fused = nested("fusion", [Layer("fusion", fusion)])
     fitting = Layer("training", without(training, ["solver"]))
     components = candidates("solver", "training.solver", training.get("solver"))

@@ -1,11 +1,14 @@
 """What a table's preset makes of what a user says and leaves unsaid."""
 
-import pytest
+import sys
 
-from automm import presets
-from automm.choices import for_modalities
+import pytest
+from strangers import lay_down
+
+from automm import presets, registry
+from automm.choices import build_space, for_modalities
 from automm.config import compose, to_settings
-from automm.errors import ConfigError, OutOfRange, UnknownComponent
+from automm.errors import BrokenPlugin, ConfigError, OutOfRange, UnknownComponent
 
 ASKED = ("+task=classification", "data.train=t.csv", "data.target=y")
 
@@ -61,6 +64,20 @@ def test_weights_of_modalities_are_searched_where_there_are_several(tmp_path):
 def test_a_group_that_a_plugin_brings_names_it(asked):
     with pytest.raises(UnknownComponent, match="pip install automm-audio"):
         compose([*ASKED, asked])
+
+
+def test_a_broken_encoder_that_a_preset_names_harms_nobody_without_its_modality(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    lay_down(tmp_path, "stranger_c", "[automm.encoder]\nodd = stranger_c:Part\n", {"stranger_c/__init__.py": "1 / 0"})
+    registry.get.cache_clear()
+    said = {"text": {"name": "ngrams"}, "audio": {"name": "auto", "scratch": ["odd"], "pretrained": ["odd"]}}
+    found = build_space(said, {"name": "concat"}, {"solver": "closed_form"})
+    assert "encoder.text.name" in found.params
+    assert "encoder.audio.name" not in found.params
+    assert "columns of audio cannot be read" in caplog.text
+    with pytest.raises(BrokenPlugin, match=r"stranger_c"):
+        build_space({**said, "audio": {"name": "odd"}}, {"name": "concat"}, {"solver": "closed_form"})
+    registry.get.cache_clear()
 
 
 def test_recipes_that_are_not_searched_are_pinned_or_listed(tmp_path):
