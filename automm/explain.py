@@ -5,11 +5,13 @@ Nothing is chosen by it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from automm.ensemble import Ensemble
 from automm.export.checkpoint import Trained
+from automm.model import Model
 from automm.training import calibration
 from automm.training.objective import TrainingObjective, costly_field
 from automm.training.reliance import REPEATS, drawn, reliance
@@ -30,8 +32,12 @@ def inputs_relied_on(
         seed: of the sample and the shuffling.
     """
     sample = drawn(table, seed=seed, group_by=costly_field(table))
-    model, part = objective.reading(trained.model, trained.candidate, sample, trained.preprocessors)
-    found = reliance(model, objective.task, part, goal, seed=seed)
+    weights = trained.model.weights if isinstance(trained.model, Ensemble) else (1.0,)
+    members = [
+        (weight, *objective.reading(cast(Model, each.model), each.candidate, sample, each.preprocessors))
+        for weight, each in zip(weights, trained.members or (trained,), strict=True)
+    ]
+    found = reliance(members, objective.task, goal, seed=seed)
     about = {"split": split, "rows": len(sample), "repeats": REPEATS, "metric": found.metric, "whole": found.whole}
     return {
         "explained": about,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from automm.errors import StudyError
 from automm.export.checkpoint import Trained
+from automm.export.ensemble import MEMBERS, combined
+from automm.members import Members
 from automm.refit import Refit, Refits
-from automm.run_dir import RunDir
+from automm.run_dir import RunDir, write_json
 from automm.search.loop import SearchResult
 from automm.trial import Trial
 from automm.types import Goal
 
 WINNER = "best"
+SINGLE = "single"  # the winner alone, where an ensemble takes its place
 DEFAULTS = "defaults"
 _GIVEN_UP = "given_up"  # the stage that names trials which won and could not be trained to the end
 
@@ -36,6 +39,7 @@ class Finals:
         run_dir: where it is kept who was given up.
         found: the search.
         kept: its trials whose state was kept.
+        members: what is averaged with the winner of the search.
         defaults: whether the unsearched configuration is trained too, at the winner's budget.
         say: is told what happens.
     """
@@ -46,12 +50,14 @@ class Finals:
         run_dir: RunDir,
         found: SearchResult,
         kept: Sequence[Trial],
+        members: Members,
         *,
         defaults: bool,
         say: Callable[[str], None],
     ) -> None:
         assert found.best is not None  # or there is nothing to train
         self._refits, self._dir, self._say = refits, run_dir, say
+        self._searched, self._members = found, members
         self._unsearched = found.trials[0] if defaults else None
         ranked = [found.best, *(trial for trial in kept if trial is not found.best and trial.values)]
         self._contenders = [trial for trial in ranked if trial.number not in self._given_up]
@@ -66,13 +72,20 @@ class Finals:
         """What becomes of the best trial."""
         return self._refits.continued(WINNER, self.best)
 
+    @property
+    def averaged(self) -> dict[str, float]:
+        """The weights of what is averaged, by the name it is trained under; empty where the winner stays alone."""
+        if self.best is not self._searched.best:  # they were chosen to go with another
+            return {}
+        return {self._called(number): weight for number, weight in self._members.weights.items()}
+
     def alone(self) -> Trained:
-        """The winner, trained.
+        """The winner, trained; with those it is averaged with, where there are any.
 
         Raises:
             StudyError: neither it nor anybody in its place can be.
         """
-        return self._train(lambda: [self.winner])[WINNER]
+        return self._whole(self._train(self._finalists))
 
     def beside(self, others: Sequence[Refit]) -> dict[str, Trained]:
         """The winner, the defaults and `others`, trained side by side; by name, but for those that cannot be.
@@ -81,8 +94,11 @@ class Finals:
             StudyError: neither the winner nor anybody in its place can be.
         """
         found = self._train(lambda: [*self._long(), *others])  # the long ones first, so that they end together
-        if self._unsearched is self.best:
-            found[DEFAULTS] = found[WINNER]
+        if self._unsearched is not None and (twin := self._called(self._unsearched.number)) in found:
+            found[DEFAULTS] = found[twin]
+        whole = self._whole(found)
+        if whole is not found[WINNER]:
+            found[SINGLE], found[WINNER] = found[WINNER], whole
         for name, reason in self._refits.failures.items():
             self._say(f"no baseline `{name}`: {reason}")
         return found
@@ -90,14 +106,33 @@ class Finals:
     def _long(self) -> list[Refit]:
         """What gets the whole schedule: the winner and, where they are another trial that can be trained, the
         defaults."""
-        first = self._unsearched
-        if first is None or first is self.best:
-            return [self.winner]
+        first, long = self._unsearched, self._finalists()
+        if first is None or self._called(first.number) in {refit.name for refit in long}:
+            return long
         if first.state in ("failed", "infeasible"):
             self._refits.failures[DEFAULTS] = first.reason
-            return [self.winner]
+            return long
         # ends are handed out in the order of submission, and that of the plain defaults is likely to come first
-        return [self._refits.continued(DEFAULTS, first), self.winner]
+        return [self._refits.continued(DEFAULTS, first), *long]
+
+    def _finalists(self) -> list[Refit]:
+        """The winner, and whatever it is averaged with."""
+        others = [number for number in self._members.weights if self._called(number) in {*self.averaged} - {WINNER}]
+        return [self.winner, *(self._refits.continued(self._called(n), self._searched.trials[n]) for n in others)]
+
+    def _called(self, number: int) -> str:
+        """What a trial is trained to the end as."""
+        return WINNER if number == self.best.number else f"member_{number:04d}"
+
+    def _whole(self, found: Mapping[str, Trained]) -> Trained:
+        """The mean of the winner and those it is averaged with, as far as they could be trained."""
+        weights = {name: weight for name, weight in self.averaged.items() if name in found}
+        if len(weights) < 2:
+            return found[WINNER]
+        total = sum(weights.values())
+        weights = {name: weight / total for name, weight in weights.items()}
+        write_json(self._dir.checkpoints / MEMBERS, {"weights": weights, "valid": dict(self._members.valid)})
+        return combined(found, weights, self._members.valid)
 
     def _train(self, wanted: Callable[[], list[Refit]]) -> dict[str, Trained]:
         while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,11 +18,13 @@ import numpy as np
 
 from automm import registry
 from automm.data.source import Source
+from automm.ensemble import Ensemble
 from automm.errors import ConfigError, ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
-from automm.finals import DEFAULTS, WINNER, Finals, keepers
+from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
+from automm.members import Members, choose_members
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
@@ -47,6 +49,7 @@ from automm.types import Goal, Splits, Table
 log = logging.getLogger("automm")
 
 MAJORITY = "majority"
+_MEMBERS = "members"  # the stage that says who is averaged
 
 
 @dataclass(frozen=True)
@@ -191,10 +194,27 @@ class Run:
                 f"none of {len(found.trials)} trials could be measured: {'; '.join(reasons[:3]) or 'no reason given'}. "
                 "Next: mend what is named, or widen the space, in a new run.dir."
             )
+        self._choose_members(found)
         self.objective.keep({trial.number for trial in self._kept(found)})
         if isinstance(self.trials_objective, FoldedObjective):
             self.trials_objective.close()
         return found
+
+    @cached_property
+    def members(self) -> Members:
+        """Which models of the search are averaged."""
+        said = (self.searched and self.dir.finished(_MEMBERS)) or {}
+        weights = {int(number): weight for number, weight in said.get("weights", {}).items()}
+        return Members(weights, said.get("valid", {}))
+
+    def _choose_members(self, found: SearchResult) -> None:
+        """Once, while what trials scored is still there."""
+        most = 1 if self.task.PAIRS else self.settings.search.ensemble  # embeddings of two models are no mean
+        if most == 1 or found.best is None or self.dir.finished(_MEMBERS) is not None:
+            return
+        judge = self.trials_objective
+        chosen = choose_members(found.best, found.trials, judge, self.task, self.goal, most=most)
+        self.dir.finish(_MEMBERS, asdict(chosen))
 
     @property
     def best(self) -> Trial:
@@ -210,11 +230,12 @@ class Run:
     def finals(self) -> Finals:
         """Who is trained to the end."""
         found, wanted = self.searched, self.settings.baselines.defaults
-        return Finals(self.refits, self.dir, found, self._kept(found), defaults=wanted, say=self.progress.say)
+        kept, say = self._kept(found), self.progress.say
+        return Finals(self.refits, self.dir, found, kept, self.members, defaults=wanted, say=say)
 
     @cached_property
     def trained(self) -> Trained:
-        """The winner, trained to the end of its schedule."""
+        """The winner, trained to the end of its schedule; with the other members where there is an ensemble."""
         return self.finals.alone()
 
     @cached_property
@@ -232,7 +253,8 @@ class Run:
             refits.append(self.refits.unimodal(f"{modality}_only", fields, self.space.defaults()))
         found = self.finals.beside(refits)
         self.__dict__.setdefault("trained", found[WINNER])
-        return {name: found[name] for name in (*(refit.name for refit in refits), DEFAULTS) if name in found}
+        names = SINGLE, *(refit.name for refit in refits), DEFAULTS
+        return {name: found[name] for name in names if name in found}
 
     @cached_property
     def tested(self) -> dict[str, dict[str, float]]:
@@ -270,6 +292,7 @@ class Run:
         seed, winner = self.settings.seed, self.finals.winner
         inputs = inputs_relied_on(self.trained, self.objective, table, self.goal, split=split, seed=seed)
         fitted_by = "winner" if not winner.on_valid else "trial" if winner.unseeing else None
+        fitted_by = None if self.trained.members else fitted_by  # each member has its own
         return {**inputs, "calibration": calibration_of(self.trained, scores_BC, table, fitted_by=fitted_by)}
 
     @cached_property
@@ -282,6 +305,9 @@ class Run:
 
     def score(self, trained: Trained, table: Table) -> np.ndarray:
         """What a model scores on a table, float32 [rows, C]."""
+        if isinstance(trained.model, Ensemble):
+            parts = zip(trained.model.weights, trained.members, strict=True)
+            return np.asarray(np.sum([weight * self.score(member, table) for weight, member in parts], 0), np.float32)
         table = only(table, tuple(trained.preprocessors))
         return self.objective.scores(trained.model, trained.candidate, table, trained.preprocessors)
 
@@ -344,12 +370,13 @@ class Run:
             baselines={name: tested[name] for name in names},
             seconds={
                 "search": self.searched.seconds,
-                "refit": self.refits.seconds(WINNER),
+                "refit": self.refits.seconds(*{WINNER, *self.finals.averaged}),
                 "baselines": self.refits.seconds(*(n for n, t in self.baselines.items() if t is not self.trained)),
                 "total": self.seconds,
             },
             bundle=bundle,
             explained=self.explained,
+            members=self.members.weights if self.trained.members else {},
         )
 
     def report(self, values: Mapping[str, Any]) -> Path:
@@ -381,7 +408,9 @@ class Run:
 
     def _kept(self, found: SearchResult) -> list[Trial]:
         """The trials whose state is kept."""
-        return keepers(found, self.goal, self.settings.search.keep_checkpoints)
+        averaged = (self.dir.finished(_MEMBERS) or {}).get("weights", {})
+        kept = keepers(found, self.goal, self.settings.search.keep_checkpoints)
+        return [*kept, *(found.trials[int(n)] for n in averaged if found.trials[int(n)] not in kept)]
 
     def _event(self, event: Event) -> None:
         self.progress.on_event(event)

@@ -88,6 +88,11 @@ class Model(nn.Module):
         return tuple(encoder.spec for encoder in self.encoders)  # type: ignore[misc]
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the streams that the heads read."""
+        return self.fusion.widths
+
+    @property
     def branches(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each part by the name reports call it: `encoder.<field>`, `fusion`, `head`.
 
@@ -128,6 +133,10 @@ class Model(nn.Module):
             return self.logits(self.fusion(items))  # rows are identity in an exported graph
         streams = self.streams(batch)
         return self.logits(streams if mix is None else [_mixed(stream, mix) for stream in streams])
+
+    def probabilities(self, batch: Batch, task: Task) -> Tensor:
+        """Rows -> what the logits mean to the task, [B, C]."""
+        return task.probabilities(self(batch))
 
     def streams(self, batch: Batch) -> tuple[Stream, ...]:
         """Rows -> what the heads read.

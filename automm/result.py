@@ -36,6 +36,7 @@ def result_of(
     seconds: Mapping[str, float],
     bundle: str | None,
     explained: Mapping[str, Any],
+    members: Mapping[int, float],
 ) -> dict[str, Any]:
     """The figures of a run, plain JSON.
 
@@ -53,6 +54,7 @@ def result_of(
             side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
         explained: what the winner relies on, and how far its scores can be believed, by key.
+        members: the weights of the models that were averaged, by trial; empty where there is no ensemble.
     """
     states: list[str] = [trial.state for trial in searched.trials]
     return {
@@ -73,6 +75,11 @@ def result_of(
             "candidate": best.candidate,
             "overrides": [*settings.overrides, *overrides(best.candidate)],
             "valid": dict(valid),
+            "ensemble": [
+                {"trial": trial.number, "weight": members[trial.number], "candidate": trial.candidate}
+                for trial in searched.trials
+                if trial.number in members
+            ],
         },
         "test": dict(test),
         "baselines": {name: dict(values) for name, values in baselines.items()},

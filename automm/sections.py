@@ -65,6 +65,7 @@ _SEARCH = {
     "eta": _Key(Int(2, 1000)),
     "max_gflop": _Key(Float(1e-9, 1e9), nullable=True),
     "keep_checkpoints": _Key(_COUNT),
+    "ensemble": _Key(Int(1, 100)),
     "objective": _Key(None, nullable=True),
     "direction": _Key(OneOf(("maximize", "minimize")), nullable=True),
 }

@@ -43,6 +43,7 @@ class SearchSettings:
     max_gflop: float | None  # hard constraint, deterministic: forward GFLOP of one training row; None = no limit
     keep_checkpoints: int  # the best k trials keep theirs once the search ends
     objective: str | None = None  # a validation metric; None = the task's own goal
+    ensemble: int = 1  # different models that may be averaged, where that is better than the best alone; 1 = none
     direction: Direction | None = None  # None = which way the metric is better
 
 

@@ -9,11 +9,11 @@ __init__ __main__
 autotrainer commands
 config flow
 finals
-explain refit
+explain members refit
 result report run_dir
 export
 search
-training
+ensemble training
 model
 encoders fusions tasks
 data

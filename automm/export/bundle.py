@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from automm.ensemble import Ensemble
 from automm.errors import ExportError
 from automm.export.checkpoint import Trained, replacing
 from automm.export.graph import SCORES, export_graph, graph_inputs
@@ -99,7 +100,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """Everything but what is measured on the written files."""
     labels = list(trained.task.labels)
-    outputs = trained.task.outputs(trained.model.fusion.widths)
+    outputs = trained.task.outputs(trained.model.widths)
     scores = {"name": SCORES, "dtype": "float32", "shape": ["batch", outputs]}
     variant = {"name": VARIANT, "file": _FILE, "requires": [], "opset": settings.opset, "metrics": trained.metrics}
     return {
@@ -109,10 +110,19 @@ def _manifest(
         "graphs": [{"name": "model", "inputs": list(map(vars, inputs)), "outputs": [scores], "variants": [variant]}],
         "golden": {"tolerance": settings.tolerance * trained.task.score_scale},
         "candidate": trained.candidate,
+        **_members(trained),
         "config": {"file": "config.yaml", "sha256": hashlib.sha256(config_yaml.encode()).hexdigest()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
         "files": {},
     }
+
+
+def _members(trained: Trained) -> dict[str, Any]:
+    """What an ensemble is made of."""
+    if not isinstance(trained.model, Ensemble):
+        return {}
+    pairs = zip(trained.model.weights, trained.members, strict=True)
+    return {"members": [{"weight": weight, "candidate": member.candidate} for weight, member in pairs]}
 
 
 def _prove(

@@ -17,6 +17,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from automm import registry
+from automm.ensemble import Ensemble
 from automm.errors import StudyError
 from automm.model import Model, build_model
 from automm.runtime.kinds import load_preprocess, save_preprocess
@@ -36,7 +37,7 @@ _WEIGHTS = "weights.safetensors"
 class Trained:
     """A trained model and all that is needed to rebuild, serve or export it without its data set."""
 
-    model: Model
+    model: Model | Ensemble
     task: Task
     task_settings: ComponentSettings
     schema: Schema
@@ -44,6 +45,7 @@ class Trained:
     preprocessors: Mapping[str, Preprocess]
     rows: Sequence[Mapping[str, Any]]  # raw rows that exports are proved on; become a bundle's golden rows
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split
+    members: tuple[Trained, ...] = ()  # of an ensemble, as its weights are ordered
 
 
 def save_model(folder: Path, trained: Trained) -> None:

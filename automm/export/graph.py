@@ -18,6 +18,7 @@ import onnxscript
 import torch
 from torch import Tensor, nn
 
+from automm.ensemble import Ensemble
 from automm.errors import ExportError
 from automm.model import Model
 from automm.runtime.manifest import GraphInput
@@ -32,9 +33,9 @@ _CHATTER = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynam
 
 
 class ExportModel(nn.Module):
-    """A Model and its Task's `probabilities` over the tensors of `graph_inputs`; every row is its own item."""
+    """A Model's, or an Ensemble's, `probabilities` over the tensors of `graph_inputs`; every row is its own item."""
 
-    def __init__(self, model: Model, task: Task, inputs: Sequence[GraphInput]) -> None:
+    def __init__(self, model: Model | Ensemble, task: Task, inputs: Sequence[GraphInput]) -> None:
         super().__init__()
         self.model = model
         self.task = task
@@ -54,7 +55,7 @@ class ExportModel(nn.Module):
             rows=dict.fromkeys(self.fields, identity_B),
             present={name: present_BF[:, at] for at, name in enumerate(self.fields)},
         )
-        return self.task.probabilities(self.model(batch))
+        return self.model.probabilities(batch, self.task)
 
 
 def graph_inputs(preprocessors: Mapping[str, Preprocess]) -> tuple[GraphInput, ...]:
@@ -73,7 +74,7 @@ def graph_inputs(preprocessors: Mapping[str, Preprocess]) -> tuple[GraphInput, .
 def export_graph(
     file: Path,
     *,
-    model: Model,
+    model: Model | Ensemble,
     task: Task,
     inputs: Sequence[GraphInput],
     arrays: Mapping[str, np.ndarray],

@@ -77,6 +77,6 @@ def torch_scores(trained: Trained, rows: Sequence[Row]) -> np.ndarray:
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        scores = trained.task.probabilities(model(batch)).float().cpu().numpy()
+        scores = model.probabilities(batch, trained.task).float().cpu().numpy()
     model.train(was_training)
     return np.asarray(scores)

@@ -11,6 +11,7 @@ import yaml
 from automm.errors import ExportError, StudyError
 from automm.export.bundle import write_bundle
 from automm.export.checkpoint import Trained, load_model
+from automm.export.ensemble import load_members
 from automm.settings import ExportSettings
 
 BEST = Path("checkpoints") / "best"  # under the run directory, as `save_model` writes it
@@ -42,7 +43,8 @@ def load_run(run_dir: Path) -> Run:
         known = {key: export[key] for key in vars(_DEFAULTS) if key in export}
     except (yaml.YAMLError, AttributeError, TypeError) as error:
         raise StudyError(f"{config} cannot be read: {error}. Next: restore it, or run again.") from error
-    return Run(load_model(run_dir / BEST), replace(_DEFAULTS, **known), text)
+    trained = load_members((run_dir / BEST).parent) or load_model(run_dir / BEST)
+    return Run(trained, replace(_DEFAULTS, **known), text)
 
 
 def export_run(run_dir: Path, *, out: Path | None = None, opset: int | None = None) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def print_summary(
     out.print(Text("\nbest configuration", style="bold"))
     for line in best.get("overrides") or ["no trial was completed"]:
         out.print(Text(f"  {line}"), soft_wrap=True)
+    if averaged := best.get("ensemble"):
+        parts = ", ".join(f"trial {each['trial']} ({100 * each['weight']:.0f} %)" for each in averaged)
+        out.print(Text(f"  averaged: {parts}"), soft_wrap=True)
     out.print(Text("\nwritten to", style="bold"))
     for name, path in paths.items():
         out.print(Text(f"  {name:8} {path}"), soft_wrap=True)

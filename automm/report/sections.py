@@ -32,6 +32,7 @@ MOST_AXES = 10
 _NOTES = {
     "majority": "what the training targets alone tell: the commonest answer, the mean of numbers, or chance",
     "defaults": "the unsearched configuration at the budget of the final training",
+    "single": "the best model of the search alone, which was averaged with others",
 }
 
 
@@ -238,12 +239,16 @@ def configuration(data: ReportData) -> Markup:
         return section("configuration", "Best configuration", nothing)
     command = " \\\n  ".join(["python -m automm", *map(shlex.quote, lines)])
     valid = [[words(name), figure(value, name)] for name, value in (best.get("valid") or {}).items()]
+    averaged = [[f"trial {each['trial']}", f"{100 * each['weight']:.0f} %"] for each in best.get("ensemble") or []]
     return section(
         "configuration",
         "Best configuration",
         table(["parameter", "value"], [[element("code", p), _plain(v)] for p, v in candidate.items()], numeric_from=9),
         element("p", "The same again, from the command line:"),
         element("pre", element("code", command)),
+        join([element("p", "It was averaged with others of the search:"), table(["model", "weight"], averaged)])
+        if averaged
+        else "",
         element("details", element("summary", "Validation metrics"), table(["metric", "value"], valid))
         if valid
         else "",

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.objective import TrainingObjective
 from automm.trial import Job, Outcome, Report
-from automm.types import Splits
+from automm.types import Splits, Table
 
 _OUTCOME = "outcome.json"
 
@@ -62,6 +63,19 @@ class FoldedObjective:
         """
         first = _fold(self._folds[0], job, report)
         return _mean([first, *(_fold(fold, job, lambda *_: None) for fold in self._folds[1:])], job)
+
+    @property
+    def judged(self) -> Table:
+        """The rows that candidates are judged by, fold by fold."""
+        return reduce(joined, (fold.valid for fold in self._folds))
+
+    def judged_scores(self, trial: int) -> np.ndarray:
+        """What a trial that may become a member of an ensemble scored on those rows, float32 [rows, C]."""
+        return np.concatenate([fold.judged_scores(trial) for fold in self._folds])
+
+    def preprocessing(self, candidate: Candidate) -> dict[str, str]:
+        """As of the first fold."""
+        return self._folds[0].preprocessing(candidate)
 
     def close(self) -> None:
         """Drop the state of all folds but the first."""

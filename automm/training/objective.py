@@ -29,6 +29,7 @@ from automm.model import (
     build_encoder,
     build_model,
     build_solver,
+    encoder_of,
     fit_preprocess,
     fit_preprocessors,
     incompatible,
@@ -40,6 +41,7 @@ from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training import calibration, checkpoint
 from automm.training.determinism import deterministic
+from automm.training.device import device_name
 from automm.training.evaluate import logits, scores
 from automm.training.fit import FitJob, FitResult, Part
 from automm.training.frozen import FrozenFeatures
@@ -49,6 +51,7 @@ from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Splits, Table
 CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory
 _MOST_ROWS = 2048  # rows at a time when nothing is learnt
 _PROBE_ROWS = 64  # rows whose operations are counted
+_SCORES = "valid.npy"  # beside a trial's state, where an ensemble may be made of it
 _SHARED = 0.9  # a field is worth grouping by when distinct items are at most this share of the rows
 
 
@@ -134,6 +137,10 @@ class TrainingObjective:
             report=report,
         )
         result = fitted.result
+        if self.settings.search.ensemble > 1:
+            part = self._part(self.valid, job.candidate, fitted.preprocessors)
+            with deterministic(torch.device(device_name(self.settings.training)), self.settings.training.threads):
+                np.save(folder / _SCORES, scores(fitted.model, self.task, part, batch_size=_MOST_ROWS))
         noticed = tuple(finding.sentence for finding in result.findings)
         return Outcome(result.values, result.epochs, result.finished, result.seconds, noticed)
 
@@ -292,6 +299,26 @@ class TrainingObjective:
     def trial_folder(self, trial: int) -> Path:
         """Where a trial keeps its state."""
         return self.folder / f"{trial:04d}"
+
+    @property
+    def judged(self) -> Table:
+        """The rows that candidates are judged by."""
+        return self.valid
+
+    def judged_scores(self, trial: int) -> np.ndarray:
+        """What a trial that may become a member of an ensemble scored on those rows, float32 [rows, C]."""
+        found: np.ndarray = np.load(self.trial_folder(trial) / _SCORES, allow_pickle=False)
+        return found
+
+    def preprocessing(self, candidate: Candidate) -> dict[str, str]:
+        """By field a name for what is done before the network, or for the whole encoder where that is frozen; equal
+        names are equal functions."""
+        names = {}
+        for field in self.schema.inputs:
+            component, options = encoder_of(candidate, field)
+            frozen = component.factory.identity(**options)
+            names[field.name] = frozen or digest(fit_preprocess(candidate, field, self.train))
+        return names
 
     def state_of(self, trial: Trial) -> Path | None:
         """What a trial left when it was last measured; None where it is gone."""

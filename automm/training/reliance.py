@@ -8,8 +8,10 @@ Shape legend: B rows, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,36 +74,62 @@ def drawn(table: Table, *, seed: int, group_by: str | None = None) -> Table:
     return take(table, np.sort(np.argsort(place[each_B], kind="stable")[:rows]))
 
 
-def reliance(model: Model, task: Task, part: Part, goal: Goal, *, seed: int) -> Reliance:
+class _Reader:
+    """A model and the items it reads, encoded once."""
+
+    def __init__(self, model: Model, part: Part) -> None:
+        (batch,) = part.loader(batch_size=len(part.table), shuffle=False, seed=0)
+        self.model, self.index_B = model, np.asarray(batch.index)
+        self.items, self.rows = model.items(moved(batch, device_of(model)), missing=True)
+
+    def probabilities(self, task: Task, changed: Mapping[str, Tensor]) -> np.ndarray:
+        """[B, C] in the order of the table; `changed` is the item each row takes of a field instead."""
+        moved_ = {field: rows_B.to(device_of(self.model)) for field, rows_B in changed.items()}
+        logits_BC = self.model.logits(self.model.fuse(self.items, {**self.rows, **moved_}))
+        scores_BC = task.probabilities(logits_BC).float().cpu().numpy()
+        in_order_BC = np.empty_like(scores_BC)
+        in_order_BC[self.index_B] = scores_BC
+        return in_order_BC
+
+    def absent(self, fields: Sequence[str]) -> dict[str, Tensor]:
+        """The missing item in every row."""
+        return {field: torch.full_like(self.rows[field], len(self.items[field].pooled_BD) - 1) for field in fields}
+
+    def shuffled(self, fields: Sequence[str], order_B: np.ndarray) -> dict[str, Tensor]:
+        """The same items, each row's from another row; `order_B` is of rows in the order of the table."""
+        place_B = np.argsort(self.index_B)  # where each row of the table stands in the batch
+        taken_B = torch.from_numpy(place_B[order_B[self.index_B]]).to(device_of(self.model))
+        return {field: self.rows[field][taken_B] for field in fields}
+
+
+def reliance(members: Sequence[tuple[float, Model, Part]], task: Task, goal: Goal, *, seed: int) -> Reliance:
     """Remove each input, and shuffle each; the fields of a modality move together.
 
     Args:
-        model: on any device; its mode is left as it was.
+        members: the model, with the weight 1 and the rows as it reads them; of an ensemble each member with its.
+            Models are on any device, and their mode is left as it was. Rows are encoded in one go; all have targets.
         task: fitted.
-        part: the rows, encoded in one go; all have targets.
         goal: what drops are told in; the task's own where these rows have no such metric.
         seed: of the shuffled orders.
     """
-    (batch,) = part.loader(batch_size=len(part.table), shuffle=False, seed=0)
-    generators = [np.random.default_rng([seed, repeat]) for repeat in range(REPEATS)]
-    with evaluating(model), torch.inference_mode():
-        items, rows = model.items(moved(batch, device_of(model)), missing=True)
-        orders = [torch.from_numpy(each.permutation(len(batch))).to(device_of(model)) for each in generators]
+    table = members[0][2].table
+    orders = [np.random.default_rng([seed, repeat]).permutation(len(table)) for repeat in range(REPEATS)]
+    with ExitStack() as stack, torch.inference_mode():
+        for _, model, _ in members:
+            stack.enter_context(evaluating(model))
+        readers = [(weight, _Reader(model, part)) for weight, model, part in members]
 
-        def metrics(changed: Mapping[str, Tensor]) -> dict[str, float]:
-            scores_BC = task.probabilities(model.logits(model.fuse(items, {**rows, **changed}))).float().cpu().numpy()
-            in_order_BC = np.empty_like(scores_BC)
-            in_order_BC[batch.index] = scores_BC
-            return task.measure(in_order_BC, part.table)
+        def metrics(change: Callable[[_Reader], Mapping[str, Tensor]]) -> dict[str, float]:
+            parts = [weight * reader.probabilities(task, change(reader)) for weight, reader in readers]
+            return task.measure(np.asarray(np.sum(parts, axis=0), np.float32), table)
 
-        whole = metrics({})
+        whole = metrics(lambda _: {})
         judge = goal if goal.metric in whole else task.goal
         sign = 1.0 if judge.direction == "maximize" else -1.0
         removed, importance = {}, {}
-        for name, fields in inputs_of(part.table.schema).items():
-            absent = {field: torch.full_like(rows[field], len(items[field].pooled_BD) - 1) for field in fields}
-            removed[name] = metrics(absent)
-            shuffled = [metrics({field: rows[field][order] for field in fields}) for order in orders]
+        for name, fields in inputs_of(table.schema).items():
+            removed[name] = metrics(partial(_Reader.absent, fields=fields))
+            shuffled = [metrics(partial(_Reader.shuffled, fields=fields, order_B=order)) for order in orders]
             drops = [sign * (whole[judge.metric] - values[judge.metric]) for values in shuffled]
             importance[name] = Drop(float(np.mean(drops)), float(np.std(drops)))
     return Reliance(judge.metric, whole, removed, importance)

@@ -31,7 +31,7 @@ def fitted(bench, candidate):
 
 def test_what_carries_the_signal_is_missed_and_what_carries_none_is_not(bench, fitted):
     model, valid = fitted
-    found = reliance(model, bench.task, valid, GOAL, seed=0)
+    found = reliance([(1.0, model, valid)], bench.task, GOAL, seed=0)
     assert found.whole["accuracy"] == 1.0
     assert found.removed["image"] == pytest.approx(found.whole, abs=1e-6)
     assert found.importance["image"] == Drop(0.0, 0.0)
@@ -44,27 +44,43 @@ def test_what_carries_the_signal_is_missed_and_what_carries_none_is_not(bench, f
 
 def test_the_same_seed_shuffles_alike(bench, fitted):
     model, valid = fitted
-    assert reliance(model, bench.task, valid, GOAL, seed=1) == reliance(model, bench.task, valid, GOAL, seed=1)
-    assert reliance(model, bench.task, valid, GOAL, seed=1) != reliance(model, bench.task, valid, GOAL, seed=2)
+    assert reliance([(1.0, model, valid)], bench.task, GOAL, seed=1) == reliance(
+        [(1.0, model, valid)], bench.task, GOAL, seed=1
+    )
+    assert reliance([(1.0, model, valid)], bench.task, GOAL, seed=1) != reliance(
+        [(1.0, model, valid)], bench.task, GOAL, seed=2
+    )
+
+
+def test_members_of_an_ensemble_lose_the_same_input_at_once(bench, candidate, fitted):
+    model, valid = fitted
+    twice = reliance([(0.25, model, valid), (0.75, model, valid)], bench.task, GOAL, seed=0)
+    once = reliance([(1.0, model, valid)], bench.task, GOAL, seed=0)
+    assert twice.importance == once.importance
+    assert twice.removed["text"] == pytest.approx(once.removed["text"], abs=1e-5)
+    blind = candidate(solver="closed_form", text_weight=0.0)
+    _, other, _ = bench.fit(blind)
+    mixed = reliance([(0.01, model, valid), (0.99, other, bench.job(blind).valid)], bench.task, GOAL, seed=0)
+    assert mixed.whole["loss"] != pytest.approx(once.whole["loss"], abs=1e-3)
 
 
 def test_a_drop_is_a_loss_whichever_way_is_better(bench, fitted):
     model, valid = fitted
-    found = reliance(model, bench.task, valid, Goal("loss", "minimize"), seed=0)
+    found = reliance([(1.0, model, valid)], bench.task, Goal("loss", "minimize"), seed=0)
     assert found.metric == "loss"
     assert found.importance["text"].mean > 0.1
 
 
 def test_a_goal_that_these_rows_lack_gives_way_to_the_task_s(bench, fitted):
     model, valid = fitted
-    assert reliance(model, bench.task, valid, Goal("accuracy/purple", "maximize"), seed=0).metric == "accuracy"
+    assert reliance([(1.0, model, valid)], bench.task, Goal("accuracy/purple", "maximize"), seed=0).metric == "accuracy"
 
 
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
 def test_removing_is_what_a_table_without_the_field_scores(gappy, candidate, fusion):
     chosen = {path: value for path, value in candidate().items() if not path.startswith("fusion.")}
     job = gappy.job({**chosen, "fusion.name": fusion})
-    found = reliance(job.model, gappy.task, job.valid, GOAL, seed=0)
+    found = reliance([(1.0, job.model, job.valid)], gappy.task, GOAL, seed=0)
     assert job.model.training  # left as it was
     stores = dict(job.valid.loader(batch_size=8, shuffle=False, seed=0).stores)
     for name, field in (("image", "image"), ("text", "question")):

@@ -1,0 +1,37 @@
+"""Which of a search's models are better together: greedy selection of an ensemble (Caruana et al. 2004, ICML)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+STEPS = 25  # members are drawn into the bag; each weighs as often as it was
+
+
+def greedy(
+    scores: Mapping[int, np.ndarray], loss: Callable[[np.ndarray], float], *, most: int
+) -> tuple[dict[int, float], float]:
+    """Weights by member, which sum to 1, and the loss of the mean that they make.
+
+    Whichever member lessens the loss of the mean most is drawn into the bag, again and again; what counts is the bag at
+    its best, the smallest of those as good. A single member means that no other betters it.
+
+    Args:
+        scores: what each candidate scores on the same rows, [rows, C]; of two as good the first is drawn.
+        loss: of mean scores; lower is better.
+        most: different members, at most.
+    """
+    drawn: Counter[int] = Counter()
+    total, best, least = np.zeros(()), dict[int, float](), math.inf
+    for step in range(1, STEPS + 1):
+        able = list(scores) if len(drawn) < most else list(drawn)
+        found = {member: loss((total + scores[member]) / step) for member in able}
+        chosen = min(found, key=lambda member: found[member])
+        drawn[chosen] += 1
+        total = total + scores[chosen].astype(np.float64)
+        if found[chosen] < least:
+            best, least = {member: times / step for member, times in drawn.items()}, found[chosen]
+    return best, least
