@@ -8,7 +8,8 @@ import pytest
 
 from automm import commands
 from automm.data.digests import value_digests
-from automm.data.features import FOLDER, FeatureCache
+from automm.data.features import FeatureCache
+from automm.data.file_memo import FOLDER
 from automm.errors import BundleError, ConfigError, DataError, StudyError, UnknownComponent
 from automm.types import FeatureSpec
 

@@ -61,7 +61,7 @@ class TableSource(Source):
     Rows of one time, of one group or with one image stay on one side; where no cut leaves them there, that is an error.
 
     Args:
-        train: the table to train on: a file, a folder or a name on the hub; so for the other two.
+        train: the table to train on, a file, a folder that `datasets` reads or a name on the hub; the others likewise.
         target: the column to predict; null = rows are pairs of two columns.
         valid: a table of its own for validation; null = a part of `train`.
         test: a table of its own for the test; null = a part of `train`. Without the target column nothing is measured.

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from automm.config import compose, to_settings
-from automm.data.features import FOLDER, FeatureCache
+from automm.data.features import FeatureCache
+from automm.data.file_memo import FOLDER
 from automm.flow import run
 from automm.runtime import Predictor
 
