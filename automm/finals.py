@@ -117,8 +117,8 @@ class Finals:
 
     def _finalists(self) -> list[Refit]:
         """The winner, and whatever it is averaged with."""
-        others = [number for number in self._members.weights if self._called(number) in {*self.averaged} - {WINNER}]
-        return [self.winner, *(self._refits.continued(self._called(n), self._searched.trials[n]) for n in others)]
+        others = {self._called(n): self._searched.trials[n] for n in self._members.weights} if self.averaged else {}
+        return [self.winner, *(self._refits.continued(name, t) for name, t in others.items() if name != WINNER)]
 
     def _called(self, number: int) -> str:
         """What a trial is trained to the end as."""

@@ -85,8 +85,10 @@ def _load(place: Place) -> Mapping[str, Any]:
     try:
         import datasets
     except ImportError as error:
+        what = "a folder" if place.path is not None else "no file or folder here, and might be a data set of the hub"
         raise MissingExtra(
-            f"{place} is read by the package datasets, which is not installed. Next: pip install 'automm[datasets]'."
+            f"{place} is {what}; such are read by the package datasets, which is not installed. Next: check the path, "
+            'or pip install "automm[datasets]".'
         ) from error
     datasets.disable_progress_bars()
     try:

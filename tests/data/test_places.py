@@ -1,6 +1,7 @@
 """Tables that Hugging Face's `datasets` wrote, read as its other readers would."""
 
 import io
+import sys
 
 import datasets
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from automm.data.places import is_hub_id, need_table, read_place
 from automm.data.sources.table import TableSource
-from automm.errors import DataError
+from automm.errors import DataError, MissingExtra
 
 NAMES = ["cold", "warm"]
 
@@ -100,7 +101,7 @@ def test_a_folder_of_pictures_is_a_table(tmp_path):
     assert [field.modality for field in splits.train.schema.inputs] == ["image"]
 
 
-def test_samples_of_clips_are_left_where_they_are(tmp_path):
+def test_clips_are_not_decoded_by_it(tmp_path):
     import soundfile
 
     path = tmp_path / "one.wav"
@@ -108,7 +109,7 @@ def test_samples_of_clips_are_left_where_they_are(tmp_path):
     clips = datasets.Dataset.from_dict({"clip": [str(path)], "y": [1]}).cast_column("clip", datasets.Audio())
     clips.save_to_disk(tmp_path / "clips")
     (held,) = read_place(need_table(str(tmp_path / "clips"), "data.train"), "train")["train"]["clip"]
-    assert held == str(path) or held == path.read_bytes()
+    assert held == path.read_bytes(), "save_to_disk puts what it can read into the data set"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,22 @@ def test_a_folder_that_holds_none_is_told_so(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty is a folder, and datasets finds no data set in it: .* Next: "):
         load(tmp_path, train=str(tmp_path / "empty"))
+
+
+def test_a_picture_that_is_not_there_is_missing(tmp_path):
+    cells = {"picture": [{"bytes": png(1), "path": None}, None]}
+    features = datasets.Features({"picture": datasets.Image()})
+    datasets.Dataset.from_dict(cells, features=features).save_to_disk(tmp_path / "gaps")
+    found = read_place(need_table(str(tmp_path / "gaps"), "data.train"), "train")["train"]["picture"]
+    assert found == [png(1), None]
+
+
+@pytest.mark.parametrize(("given", "said"), [("saved", "is a folder"), ("owner/tabel", "no file or folder here")])
+def test_without_the_package_the_path_is_doubted_first(folder, monkeypatch, given, said):
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtra, match=rf"{said}.* Next: check the path, or pip install .automm\[datasets\]"):
+        load(folder.parent, train=given)
 
 
 def test_a_missing_split_is_named(tmp_path):
