@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import time
@@ -39,6 +40,8 @@ FORMAT = 1
 _RECORD, _KEYS = "shelf.json", "keys.npy"
 _PARTIAL = ".partial-"
 _WITH_TOKENS = "-tokens"
+_MAPPED = 512 << 20  # bytes of mapped files that this process may hold
+_AROUND = 64 << 10  # bytes that the system maps where one is read
 _STALE = 3600.0  # seconds after which what a killed writer left may go
 
 Arrays = dict[str, np.ndarray]
@@ -126,6 +129,7 @@ class Shelf:
     def __init__(self, folder: Path, identity: str, spec: FeatureSpec) -> None:
         self.folder, self.identity, self.spec = folder, identity, spec
         self._parts: list[Arrays] = []
+        self._touched = 0  # at most so many bytes were mapped since they were given back
         self._key = np.empty((0, 2), np.uint64)  # sorted by its first half
         self._at = np.empty((0, 2), np.int64)  # segment, row
         self.refresh()
@@ -178,6 +182,7 @@ class Shelf:
     def read(self, at: np.ndarray) -> Arrays:
         """The outputs at these places, in order; tokens are padded to the longest of them."""
         out: Arrays = {}
+        self._let_go()
         for name in self._parts[int(at[0, 0])]:
             parts = [self._parts[segment][name] for segment in np.unique(at[:, 0])]
             tail = parts[0].shape[1:] if name == "pooled" else (max(p.shape[1] for p in parts), *parts[0].shape[2:])
@@ -186,7 +191,18 @@ class Shelf:
                 here, part = at[:, 0] == segment, self._parts[segment][name]
                 into = out[name] if name == "pooled" else out[name][:, : part.shape[1]]
                 into[here] = part[at[here, 1]]
+        self._touched += sum(max(array.nbytes, len(at) * _AROUND) for array in out.values())
         return out
+
+    def _let_go(self) -> None:
+        """Give mapped pages back once many have been read; the system still has them, but this process does not."""
+        if self._touched > _MAPPED:
+            for arrays in self._parts:
+                for array in arrays.values():
+                    pages: Any = array.base
+                    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                        pages.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
 
 class FeatureStore:

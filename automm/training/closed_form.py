@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from automm.data.split import take
 from automm.errors import OutOfRange, TrialFailed
 from automm.fusions.fusion import Fusion
-from automm.model import Absent
 from automm.space import Candidate, Float, OneOf, Space
 from automm.tasks.task import Task
 from automm.training import checkpoint, ridge
@@ -25,31 +24,23 @@ from automm.training.allocator import keep_freed_memory
 from automm.training.checkpoint import Snapshot
 from automm.training.determinism import deterministic
 from automm.training.device import make_fabric, memory_errors
-from automm.training.evaluate import evaluate, fused
-from automm.training.fit import FitJob, FitResult, Part
+from automm.training.evaluate import evaluate
+from automm.training.fit import FitJob, FitResult
+from automm.training.head_rows import Block, HeadRows, Wanted
 from automm.training.kernel_head import Concatenation, KernelHead
 from automm.training.solver import Solver
 from automm.trial import Report
-from automm.types import FeatureSpec, Modality
+from automm.types import FeatureSpec, Modality, Table
 
 Method = Literal["ridge", "kernel_ridge", "nearest_class_mean"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Scaling = Literal["unit", "standard"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
-_ROWS = 1024  # encoded at a time
+_ROWS = 1024  # evaluated at a time
 _CALIBRATED = 20_000  # rows that scale the scores
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _WEIGHT = OneOf((0.0, 0.25, 0.5, 1.0, 2.0), ordered=True, default=1.0)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The training rows as arrays."""
-
-    x_ND: np.ndarray  # scaled
-    y_NC: np.ndarray
-    weight_N: np.ndarray
 
 
 class ClosedForm(Solver):
@@ -172,78 +163,54 @@ class ClosedForm(Solver):
 
     def _solve(self, job: FitJob) -> None:
         head = job.model.heads[0]
-        x_ND = self._scaled(job)
-        y_NC = job.task.wanted_logits(job.train.table)
-        even = not (self.balanced and job.task.CLASSES)
-        rows = _Rows(x_ND, y_NC, np.ones(len(y_NC)) if even else _weights(y_NC))
-        sample = np.random.default_rng([job.seed, 1]).permutation(len(x_ND))[:_CALIBRATED]
+        rows = HeadRows(job.model, job.train, standard=self.scaling == "standard")
+        wanted = Wanted(job.task, job.train.table, balanced=self.balanced and job.task.CLASSES)
+        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows))[:_CALIBRATED]
         if isinstance(head, KernelHead):
-            self._solve_kernel(head, rows, sample, job)
+            self._solve_kernel(head, rows, wanted, sample, job)
             return
         assert isinstance(head, nn.Linear)  # what `head` makes
-        weight_DC, bias_C, raw_NC = self._linear(rows, sample)
-        scale, offset = _calibrated(job.task, job.train, raw_NC, sample)
+        weight_DC, bias_C, raw_SC = self._linear(rows, wanted, sample)
+        scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
         _install(head.weight, weight_DC.T * scale)
         _install(head.bias, bias_C * scale + offset)
 
-    def _scaled(self, job: FitJob) -> np.ndarray:
-        """What the head reads of the training rows, [N, D], once the fusion has learnt to scale it."""
-        fusion, table = job.model.fusion, job.train.table
-        assert isinstance(fusion, Concatenation)  # what `fusion` makes
-        with fusion.unscaled():
-            raw_ND = fused(job.model, job.train, batch_size=_ROWS)
-        if not np.isfinite(raw_ND).all():
-            raise TrialFailed("an encoder returns numbers that are not finite, and nothing can be solved for them")
-        means, deviations, start = [], [], 0
-        for at, (field, width) in enumerate(zip(fusion.fields, fusion.parts, strict=True)):
-            known_NW = raw_ND[table.columns[field].index >= 0, start : start + width]
-            known_NW = known_NW if len(known_NW) else np.zeros((1, width), np.float32)
-            means.append(known_NW.mean(0))
-            deviations.append(known_NW.std(0) * np.sqrt(width))
-            absent = job.model.absent[at]
-            assert isinstance(absent, Absent)
-            _install(absent.pooled_W, means[-1])  # at the centre: what is missing says nothing
-            raw_ND[table.columns[field].index < 0, start : start + width] = means[-1]
-            start += width
-        _install(fusion.mean_D, np.concatenate(means))
-        if self.scaling == "standard":
-            _install(fusion.scale_D, 1 / np.maximum(np.concatenate(deviations), 1e-6))
-        scaled: np.ndarray = fusion.scaled(torch.from_numpy(raw_ND).to(fusion.mean_D.device)).cpu().numpy()
-        return scaled
-
-    def _linear(self, rows: _Rows, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _linear(self, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights [D, C], bias [C] and the sample's raw scores."""
-        x_SD, y_SC = rows.x_ND[sample], rows.y_NC[sample]
+        sampled = wanted.block(sample, rows.take(sample))
         if self.method == "ridge":
-            total = max(float(rows.x_ND.var(0).sum()), 1e-12)
-            found = ridge.solve(_as_float64, rows.x_ND, rows.y_NC, rows.weight_N, self.l2 * total)
-            return found.weight_PC, found.bias_C, found.left_out(x_SD, y_SC, rows.weight_N[sample])
-        mean_CD = rows.y_NC.T @ rows.x_ND / np.maximum(rows.y_NC.sum(0), 1e-6)[:, None]
+            l2 = self.l2 * max(rows.variance(), 1e-12)
+            found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
+            return found.weight_PC, found.bias_C, found.left_out(*sampled)
+        sums_C, sums_CD = np.zeros(sampled.y_NC.shape[1]), np.zeros((sampled.y_NC.shape[1], sampled.x_ND.shape[1]))
+        for x_ND, y_NC, _ in _weighed(rows, wanted):
+            sums_C += y_NC.sum(0)
+            sums_CD += y_NC.T @ x_ND
+        mean_CD = sums_CD / np.maximum(sums_C, 1e-6)[:, None]
         bias_C = -(mean_CD**2).sum(1) / 2  # -|x - mean|^2 / 2, less what all classes share
-        return mean_CD.T, bias_C, x_SD @ mean_CD.T + bias_C
+        return mean_CD.T, bias_C, sampled.x_ND @ mean_CD.T + bias_C
 
-    def _solve_kernel(self, head: KernelHead, rows: _Rows, sample: np.ndarray, job: FitJob) -> None:
-        order = np.random.default_rng([job.seed, 0]).permutation(len(rows.x_ND))
-        supports_SD = rows.x_ND[order[: self.supports]]
+    def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: np.ndarray, job: FitJob) -> None:
+        order = np.random.default_rng([job.seed, 0]).permutation(len(rows))
+        supports_SD = rows.take(order[: self.supports])
         distance_SS = ridge.squared_distances(supports_SD, supports_SD)
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
-        if len(supports_SD) == len(rows.x_ND):
-            solved = ridge.solve_kernel(np.exp(-gamma * distance_SS), rows.y_NC[order], rows.weight_N[order], self.l2)
+        if len(supports_SD) == len(rows):
+            _, y_NC, weight_N = wanted.block(order, supports_SD)
+            solved = ridge.solve_kernel(np.exp(-gamma * distance_SS), y_NC, weight_N, self.l2)
             weight_SC, bias_C, raw_NC = solved.weight_NC, solved.bias_C, np.empty_like(solved.left_out_NC)
             raw_NC[order] = solved.left_out_NC
-            raw_NC = raw_NC[sample]
+            raw_SC = raw_NC[sample]
         else:
             to_features_SP = ridge.nystroem(supports_SD, gamma)
             found = ridge.solve(
                 lambda x_ND: ridge.gaussian(x_ND, supports_SD, gamma) @ to_features_SP,
-                rows.x_ND,
-                rows.y_NC,
-                rows.weight_N,
+                _weighed(rows, wanted),
                 self.l2,
             )
             weight_SC, bias_C = to_features_SP @ found.weight_PC, found.bias_C
-            raw_NC = found.left_out(rows.x_ND[sample], rows.y_NC[sample], rows.weight_N[sample])
-        scale, offset = _calibrated(job.task, job.train, raw_NC, sample)
+            raw_SC = found.left_out(*wanted.block(sample, rows.take(sample)))
+        scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
         unused = self.supports - len(supports_SD)
         _install(head.supports_SD, np.pad(supports_SD, ((0, unused), (0, 0))))
         _install(head.weight_SC, np.pad(weight_SC * scale, ((0, unused), (0, 0))))
@@ -251,17 +218,15 @@ class ClosedForm(Solver):
         _install(head.gamma, np.asarray(gamma))
 
 
-def _weights(y_NC: np.ndarray) -> np.ndarray:
-    """Row weights that give every class the same total; rows without a target count as they are."""
-    per_class_C = y_NC.sum() / (y_NC.shape[1] * np.maximum(y_NC.sum(0), 1e-6))
-    of_row_N = y_NC.sum(1)
-    return np.where(of_row_N > 0, (y_NC @ per_class_C) / np.maximum(of_row_N, 1e-6), 1.0).astype(np.float64)
+def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
+    """All training rows, a block at a time."""
+    return (wanted.block(at_N, x_ND) for at_N, x_ND in rows.blocks())
 
 
-def _calibrated(task: Task, part: Part, raw_NC: np.ndarray, sample: np.ndarray) -> tuple[float, float]:
-    """The scale and the offset at which the task's loss on raw scores of the sampled rows is least."""
+def _calibrated(task: Task, table: Table, raw_NC: np.ndarray) -> tuple[float, float]:
+    """The scale and the offset at which the task's loss on raw scores of these rows is least."""
     raw = torch.from_numpy(np.ascontiguousarray(raw_NC, np.float64))
-    targets = {name: torch.from_numpy(array[sample]) for name, array in task.targets(part.table).items()}
+    targets = {name: torch.from_numpy(array) for name, array in task.targets(table).items()}
     log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
     offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale, offset], max_iter=100, line_search_fn="strong_wolfe")

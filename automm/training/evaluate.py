@@ -55,23 +55,31 @@ def logits(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
     return _collected(model, loader, len(part.table), model)
 
 
-def fused(model: Model, part: Part, *, batch_size: int) -> np.ndarray:
-    """The vector of every row that the model's only head reads, float32 [rows, D], in the table's order."""
+def fused_blocks(model: Model, part: Part, *, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers [B] and what the model's only head reads of those rows, float32 [B, D]; every row once."""
     loader = part.loader(batch_size=batch_size, shuffle=False, seed=0)
-    return _collected(model, loader, len(part.table), lambda batch: model.streams(batch)[0].pooled_BD)
+    return _blocks(model, loader, lambda batch: model.streams(batch)[0].pooled_BD)
 
 
 def _collected(model: Model, loader: Iterable[Batch], rows: int, compute: Callable[[Batch], Tensor]) -> np.ndarray:
     """float32 [rows, D] of what `compute` makes of every batch, in the table's order."""
-    device = device_of(model)
     out: np.ndarray | None = None
-    with evaluating(model), torch.inference_mode():
-        for batch in loader:
-            values_BD = compute(moved(batch, device)).float().cpu().numpy()
-            if out is None:
-                out = np.full((rows, values_BD.shape[1]), np.nan, np.float32)
-            out[batch.index] = values_BD
+    for at_B, values_BD in _blocks(model, loader, compute):
+        if out is None:
+            out = np.full((rows, values_BD.shape[1]), np.nan, np.float32)
+        out[at_B] = values_BD
     return np.empty((0, 0), np.float32) if out is None else out
+
+
+def _blocks(
+    model: Model, loader: Iterable[Batch], compute: Callable[[Batch], Tensor]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The row numbers of every batch, and float32 [B, D] of what `compute` makes of it."""
+    device = device_of(model)
+    for batch in loader:
+        with evaluating(model), torch.inference_mode():
+            values_BD = compute(moved(batch, device)).float().cpu().numpy()
+        yield batch.index, values_BD
 
 
 def device_of(model: Model) -> torch.device:

@@ -48,7 +48,7 @@ from automm.training.frozen import FrozenFeatures
 from automm.trial import Job, Outcome, Report, Trial
 from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Splits, Table
 
-CACHE_BYTES = 4 << 30  # preprocessed values of one field of one split that stay in memory
+CACHE_BYTES = 1 << 30  # preprocessed values of one field of one split that stay in memory
 _MOST_ROWS = 2048  # rows at a time when nothing is learnt
 _PROBE_ROWS = 64  # rows whose operations are counted
 _SCORES = "valid.npy"  # beside a trial's state, where an ensemble may be made of it

@@ -5,7 +5,7 @@ Shape legend: N rows, P features, C outputs, S supports.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ _CHUNK = 4096
 _NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
 
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # x [N, D], y [N, C], weight [N]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Ridge:
 
     def left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
         """What a fit without it would give each training row, [N, C]; exact, for ridge is linear in the targets."""
+        starts = range(0, len(x_ND), _CHUNK)
+        parts = [slice(start, start + _CHUNK) for start in starts]
+        return np.concatenate([self._left_out(x_ND[part], y_NC[part], weight_N[part]) for part in parts])
+
+    def _left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
         phi_NP = self.phi(x_ND)
         centred_NP = phi_NP - self.mean_P
         share_N = weight_N / self.total
@@ -38,25 +44,23 @@ class Ridge:
         return out_NC
 
 
-def solve(phi: FeatureMap, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Ridge:
+def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
     """Minimise the weighted mean squared error + l2 |weight|^2 over `weight_PC` and an unpenalised bias.
 
     Args:
-        phi: features of a row; called a chunk of rows at a time.
-        x_ND: the rows.
-        y_NC: their targets.
-        weight_N: how much each row counts.
+        phi: features of rows; called a block at a time.
+        blocks: all rows in pieces, each `x_ND`, their targets `y_NC` and how much each counts, `weight_N`.
         l2: relative to the features' second moments.
     """
-    total, sums = float(weight_N.sum()), None
-    for start in range(0, len(x_ND), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        phi_NP, y = phi(x_ND[part]), y_NC[part].astype(np.float64)
-        scaled_NP = phi_NP * weight_N[part, None]
-        moments = (scaled_NP.sum(0), weight_N[part] @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y)
+    sums = None
+    for x_ND, y_NC, weight_N in blocks:
+        phi_NP, y = phi(x_ND), y_NC.astype(np.float64)
+        scaled_NP = phi_NP * weight_N[:, None]
+        moments = (weight_N.sum(), scaled_NP.sum(0), weight_N @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y)
         sums = moments if sums is None else tuple(a + b for a, b in zip(sums, moments, strict=True))
     assert sums is not None  # a table has rows
-    mean_P, mean_C, second_PP, cross_PC = (each / total for each in sums)
+    total = float(sums[0])
+    mean_P, mean_C, second_PP, cross_PC = (each / total for each in sums[1:])
     centred_PP = second_PP - np.outer(mean_P, mean_P)
     inverse_PP = np.linalg.inv(centred_PP + l2 * np.eye(len(mean_P)))
     weight_PC = inverse_PP @ (cross_PC - np.outer(mean_P, mean_C))

@@ -9,12 +9,19 @@ from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
-from automm.training import ridge
+from automm.training import head_rows, ridge
 from automm.training.closed_form import ClosedForm
-from automm.training.evaluate import fused, scores
+from automm.training.evaluate import fused_blocks, scores
 from automm.training.kernel_head import KernelHead
 
 METHODS = ("ridge", "kernel_ridge", "nearest_class_mean")
+
+
+def fused(model, part):
+    """What the head reads of every row, in the table's order."""
+    blocks = list(fused_blocks(model, part, batch_size=16))
+    order = np.argsort(np.concatenate([at for at, _ in blocks]))
+    return np.concatenate([x for _, x in blocks])[order]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -42,7 +49,7 @@ def test_the_kernel_machine_finds_what_needs_both_fields(bench, candidate):
 def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate, scaling):
     chosen = candidate(solver="closed_form", method="ridge", l2=0.1, scaling=scaling)
     _, model, _ = gappy.fit(chosen)
-    x_ND = fused(model, gappy.job(chosen).train, batch_size=16)
+    x_ND = fused(model, gappy.job(chosen).train)
     y_NC = gappy.task.perfect(gappy.train)
     alpha = 0.1 * len(x_ND) * x_ND.var(0).sum()
     expected_NC = Ridge(alpha=alpha).fit(x_ND, y_NC).predict(x_ND)
@@ -57,7 +64,7 @@ def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate, scaling):
 def test_fields_are_centred_on_rows_that_have_them_and_weighed(gappy, candidate, scaling):
     chosen = candidate(solver="closed_form", scaling=scaling, image_weight=2.0)
     _, model, _ = gappy.fit(chosen)
-    x_ND = fused(model, gappy.job(chosen).train, batch_size=16)
+    x_ND = fused(model, gappy.job(chosen).train)
     for field, part, weight in (("image", slice(0, 8), 2.0), ("question", slice(8, 16), 1.0)):
         has = gappy.train.columns[field].index >= 0
         np.testing.assert_allclose(x_ND[~has, part], 0.0, atol=1e-5)
@@ -96,6 +103,22 @@ def test_with_all_rows_as_supports_the_kernel_machine_is_exact():
         np.testing.assert_allclose(solved.left_out_NC[row], expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize("options", [
+    {"method": "ridge", "scaling": "standard"},
+    {"method": "kernel_ridge", "supports": 20, "balanced": True},  # fewer than there are rows
+    {"method": "kernel_ridge"},
+    {"method": "nearest_class_mean"},
+], ids=lambda options: "-".join(map(str, options.values())))  # fmt: skip
+def test_rows_that_do_not_fit_into_memory_are_read_again(gappy, candidate, monkeypatch, options):
+    chosen = candidate(solver="closed_form", **options)
+    _, model, _ = gappy.fit(chosen)
+    kept = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
+    monkeypatch.setattr(head_rows, "IN_MEMORY", 0)
+    _, model, _ = gappy.fit(chosen)
+    again = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
+    np.testing.assert_allclose(again, kept, atol=1e-4)
+
+
 def prices(table):
     """A number that the image's colour decides, far from zero."""
     price = {"red": 10_000.0, "green": 10_100.0, "blue": 10_300.0}
@@ -121,12 +144,13 @@ def test_numbers_have_no_class_means(bench, candidate):
 def test_left_out_predictions_are_those_of_fits_without_the_row():
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(size=(12, 3)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
-    solved = ridge.solve(np.asarray, x_ND, y_NC, weight_N, 0.3)
+    halves = [(x_ND[part], y_NC[part], weight_N[part]) for part in (slice(0, 7), slice(7, 12))]
+    solved = ridge.solve(np.asarray, halves, 0.3)
     total = weight_N.sum()
     for row in (0, 5):
         rest = np.arange(12) != row
         less = weight_N[rest].sum()
-        without = ridge.solve(np.asarray, x_ND[rest], y_NC[rest], weight_N[rest], 0.3 * total / less)
+        without = ridge.solve(np.asarray, [(x_ND[rest], y_NC[rest], weight_N[rest])], 0.3 * total / less)
         left_out = solved.left_out(x_ND, y_NC, weight_N)[row]
         np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
 

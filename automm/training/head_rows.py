@@ -1,0 +1,171 @@
+"""What a closed form is solved on: what the head reads of every training row, and its target, a block at a time.
+
+Where it is little, what the head reads is computed once and kept; else every pass computes it anew, which takes time
+instead of memory.
+
+Shape legend: N rows of a block, T training rows, D width of the concatenation, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from automm.data.split import take
+from automm.errors import TrialFailed
+from automm.model import Absent, Model
+from automm.tasks.task import Task
+from automm.training.evaluate import device_of, fused_blocks
+from automm.training.fit import Part
+from automm.training.kernel_head import Concatenation
+from automm.types import Table
+
+IN_MEMORY = 1 << 30  # bytes of what the head reads that are kept
+_ENCODED = 1024  # rows encoded at a time
+_BLOCK = 4096  # rows of a block where they are kept
+
+
+class Block(NamedTuple):
+    """Some training rows."""
+
+    x_ND: np.ndarray  # float32, what the head reads
+    y_NC: np.ndarray  # float32, what it shall answer
+    weight_N: np.ndarray  # float64
+
+
+class HeadRows:
+    """What the head of a model whose fusion is a `Concatenation` reads of training rows, once that is fitted to them.
+
+    Args:
+        model: its encoders are frozen; `fit` sets what its fusion scales by, and what stands for missing items.
+        part: the training rows.
+        standard: divide each feature by its deviation.
+
+    Raises:
+        TrialFailed: an encoder's features are not finite.
+    """
+
+    def __init__(self, model: Model, part: Part, *, standard: bool) -> None:
+        assert isinstance(model.fusion, Concatenation)  # what ClosedForm.fusion makes
+        self.model, self.part, self.fusion = model, part, model.fusion
+        shape = (len(part.table), sum(self.fusion.parts))
+        self._kept_TD = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= IN_MEMORY else None
+        mean_D, deviation_D = self._moments()
+        with torch.no_grad():
+            self.fusion.mean_D.copy_(torch.from_numpy(mean_D))
+            if standard:
+                self.fusion.scale_D.copy_(torch.from_numpy(1 / np.maximum(deviation_D, 1e-6)))
+            for absent, mean_W in zip(model.absent, np.split(mean_D, self._ends), strict=True):
+                assert isinstance(absent, Absent)
+                absent.pooled_W.copy_(torch.from_numpy(mean_W))  # at the centre: what is missing says nothing
+        self._scale_kept()
+
+    def __len__(self) -> int:
+        return len(self.part.table)
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers [N] and what the head reads of those rows, float32 [N, D]; every row once."""
+        if self._kept_TD is None:
+            yield from fused_blocks(self.model, self.part, batch_size=_ENCODED)
+            return
+        for start in range(0, len(self), _BLOCK):
+            x_ND = self._kept_TD[start : start + _BLOCK]
+            yield np.arange(start, start + len(x_ND)), x_ND
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """What the head reads of these rows, which are distinct, float32 [len(rows), D]."""
+        if self._kept_TD is not None:
+            kept: np.ndarray = self._kept_TD[rows]
+            return kept
+        place_T = np.full(len(self), -1)
+        place_T[rows] = np.arange(len(rows))
+        out = np.empty((len(rows), sum(self.fusion.parts)), np.float32)
+        for at_N, x_ND in self.blocks():
+            wanted_N = place_T[at_N] >= 0
+            out[place_T[at_N[wanted_N]]] = x_ND[wanted_N]
+        return out
+
+    def variance(self) -> float:
+        """Of all features together."""
+        sums_D, squares_D = np.zeros((2, sum(self.fusion.parts)))
+        for _, x_ND in self.blocks():
+            sums_D += x_ND.sum(0, np.float64)
+            squares_D += np.square(x_ND, dtype=np.float64).sum(0)
+        return float((squares_D / len(self) - (sums_D / len(self)) ** 2).sum())
+
+    @property
+    def _ends(self) -> np.ndarray:
+        """Where each field but the last ends."""
+        return np.cumsum(self.fusion.parts)[:-1]
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean [D] of every feature over the rows that have its field, and sqrt(the field's width) deviations."""
+        parts = self.fusion.parts
+        count_F = np.zeros(len(parts))
+        sums_D, squares_D = np.zeros((2, sum(parts)))
+        columns = [self.part.table.columns[field].index for field in self.fusion.fields]
+        with self.fusion.unscaled():
+            for at_N, raw_ND in fused_blocks(self.model, self.part, batch_size=_ENCODED):
+                if not np.isfinite(raw_ND).all():
+                    raise TrialFailed(
+                        "an encoder returns numbers that are not finite, and nothing can be solved for them"
+                    )
+                if self._kept_TD is not None:
+                    self._kept_TD[at_N] = raw_ND
+                has_NF = np.stack([index[at_N] >= 0 for index in columns], axis=1)
+                known_ND = np.where(np.repeat(has_NF, parts, axis=1), raw_ND, 0.0).astype(np.float64)
+                count_F += has_NF.sum(0)
+                sums_D += known_ND.sum(0)
+                squares_D += np.square(known_ND).sum(0)
+        count_D = np.repeat(np.maximum(count_F, 1), parts)
+        mean_D = sums_D / count_D
+        variance_D = np.maximum(squares_D / count_D - mean_D**2, 0.0)
+        return mean_D, np.sqrt(variance_D * np.repeat(parts, parts))
+
+    def _scale_kept(self) -> None:
+        """Scale what is kept, which is raw so far."""
+        if self._kept_TD is None:
+            return
+        device, mean_D = device_of(self.model), self.fusion.mean_D.cpu().numpy()
+        for at_N, raw_ND in self.blocks():
+            for field, start, width in zip(self.fusion.fields, (0, *self._ends), self.fusion.parts, strict=True):
+                lacking_N = self.part.table.columns[field].index[at_N] < 0
+                raw_ND[lacking_N, start : start + width] = mean_D[start : start + width]
+            with torch.inference_mode():
+                raw_ND[:] = self.fusion.scaled(torch.from_numpy(raw_ND).to(device)).cpu().numpy()
+
+
+class Wanted:
+    """What a head shall answer, and how much each row counts.
+
+    Args:
+        task: fitted.
+        table: the training rows.
+        balanced: let every class weigh the same; rows without a target count as they are.
+    """
+
+    def __init__(self, task: Task, table: Table, *, balanced: bool) -> None:
+        self.task, self.table = task, table
+        self._per_class_C: np.ndarray | None = None
+        if balanced:
+            sums_C = sum(
+                self.answers(np.arange(start, min(start + _BLOCK, len(table)))).sum(0, np.float64)
+                for start in range(0, len(table), _BLOCK)
+            )
+            self._per_class_C = np.sum(sums_C) / (np.size(sums_C) * np.maximum(sums_C, 1e-6))
+
+    def answers(self, rows: np.ndarray) -> np.ndarray:
+        """What the head shall answer in these rows, float32 [N, C]."""
+        return self.task.wanted_logits(take(self.table, rows))
+
+    def block(self, rows: np.ndarray, x_ND: np.ndarray) -> Block:
+        """These rows, of which the head reads `x_ND`."""
+        y_NC = self.answers(rows)
+        if self._per_class_C is None:
+            return Block(x_ND, y_NC, np.ones(len(rows)))
+        of_row_N = y_NC.sum(1, np.float64)
+        mean_N = (y_NC @ self._per_class_C) / np.maximum(of_row_N, 1e-6)
+        return Block(x_ND, y_NC, np.where(of_row_N > 0, mean_N, 1.0))
