@@ -12,13 +12,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
+from automm.encoders.pooling import DEPTH, mean_and_maximum, side_by_side
 from automm.encoders.shapes import output_shapes
 from automm.encoders.tuning import TUNING, Tune, apply_tuning, frozen_identity, sequence_blocks
 from automm.encoders.weights import Weights, loading, parse_weights
@@ -30,14 +31,16 @@ from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 Layout = Literal["NCHW", "NHWC", "NLC"]
+Pooling = Literal["head", "layers"]
 
 
 class Timm(Encoder):
     """A timm model without its classifier; the pixels are normalised with its own mean and deviation, in the graph.
 
     Tokens are what `forward_features` returns, whatever its layout (class tokens of a transformer included); `pooled`
-    is what the model's own head makes of them before its classifier. Where the two differ in width, the narrower is
-    padded with zeros.
+    is what the model's own head makes of them before its classifier, or with `pooling=layers` that beside the mean and
+    the maximum of each of the last three maps within the model, every piece standardised. Where the two differ in
+    width, the narrower is padded with zeros.
 
     Options:
         model: a name `timm.list_models()` knows, with or without a tag. Weights from `hf-hub:` and `local-dir:` say
@@ -45,6 +48,7 @@ class Timm(Encoder):
         weights: null | default | hf-hub:org/name | local-dir:/path (with config.json) | file:/path.
         tune: frozen | last_k | full.
         last_k: the blocks that `tune=last_k` trains.
+        pooling: head | layers.
         image_size: the square every image is resized to; None is the size the model was trained at.
         crop: cut the middle out as at the model's own evaluation, instead of squashing the image to a square.
     """
@@ -88,10 +92,14 @@ class Timm(Encoder):
         weights: str | None = "default",
         tune: Tune = "frozen",
         last_k: int = 1,
+        pooling: Pooling = "head",
         image_size: int | None = None,
         crop: bool = False,
     ) -> None:
         super().__init__()
+        if pooling not in get_args(Pooling):
+            raise ConfigError(f"pooling={pooling} is not allowed: one of {', '.join(get_args(Pooling))}")
+        self.pooling: Pooling = pooling
         size = tuple(int(n) for n in preprocess.signature["pixels"].shape[1:])
         self.model: Any = create(model, parse_weights(weights), size)
         config = self.model.pretrained_cfg
@@ -125,8 +133,13 @@ class Timm(Encoder):
 
     def _encode(self, x_UCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised pixels -> the last maps or tokens in the model's own layout, and the pooled vector."""
-        maps = self.model.forward_features(x_UCHW)
-        return maps, self.model.forward_head(maps, pre_logits=True)
+        if self.pooling == "head":
+            maps = self.model.forward_features(x_UCHW)
+            return maps, self.model.forward_head(maps, pre_logits=True)
+        depth = min(DEPTH, len(self.model.feature_info))
+        maps, within = self.model.forward_intermediates(x_UCHW, indices=depth, output_fmt="NCHW")
+        pieces_UD = [self.model.forward_head(maps, pre_logits=True), *mean_and_maximum(within)]
+        return maps, side_by_side(pieces_UD)
 
     def _padded(self, x: Tensor) -> Tensor:
         missing = self.spec.width - x.shape[-1]

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automm.encoders.attention import masked_mean
 from automm.encoders.encoder import Encoder
+from automm.encoders.pooling import DEPTH, side_by_side
 from automm.encoders.tuning import TUNING, Tune, apply_tuning, frozen_identity, longest_list
 from automm.encoders.weights import Weights, content, load_state, loading, on_this_machine, parse_weights, revision
 from automm.errors import ConfigError
@@ -25,14 +27,16 @@ from automm.runtime.texts import TextPreprocess
 from automm.space import Space
 from automm.types import Features, FeatureSpec, FieldSpec, Modality
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "layers"]
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 class Transformers(Encoder):
     """A text model through AutoModel; of an encoder-decoder the encoder. Its fast tokenizer becomes a tokenizer.json.
 
-    Tokens are the last hidden states; `pooled` is their mean over valid tokens, or the first of them.
+    Tokens are the last hidden states; `pooled` is their mean over valid tokens, or the first of them, or with
+    `pooling=layers` that mean for each of the last three layers, every piece standardised. Where the two differ in
+    width, tokens are padded with zeros.
 
     Options:
         model: a name on the hub or a local folder. Weights from `hf-hub:` and `local-dir:` bring their own model.
@@ -40,7 +44,7 @@ class Transformers(Encoder):
             and tokenizer from `model`, null from a folder or the local hub cache alone.
         tune: frozen | last_k | full.
         last_k: the blocks that `tune=last_k` trains.
-        pooling: mean | cls (the first token).
+        pooling: mean | cls (the first token) | layers.
         max_length: tokens kept of a text, special ones included; never more than the model can take.
     """
 
@@ -97,17 +101,22 @@ class Transformers(Encoder):
             raise ConfigError(f"transformers reads texts, not what {type(preprocess).__name__} makes")
         self.model: Any = create(model, parse_weights(weights))
         self.pooling = pooling
-        self.spec = FeatureSpec(
-            field.name, "text", self.model.config.hidden_size, preprocess.max_length, has_tokens=True
-        )
+        self.depth = min(DEPTH, len(self.layers())) if pooling == "layers" else 1
+        width = self.model.config.hidden_size * self.depth
+        self.spec = FeatureSpec(field.name, "text", width, preprocess.max_length, has_tokens=True)
         apply_tuning(self, tune, last_k)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         """`ids` int64 [U, L] and `mask` bool [U, L] -> Features of U texts."""
         mask_UL = inputs["mask"]
-        x_ULD = self.model(input_ids=inputs["ids"], attention_mask=mask_UL.long()).last_hidden_state
-        pooled_UD = x_ULD[:, 0] if self.pooling == "cls" else masked_mean(x_ULD, mask_UL)
-        return Features(x_ULD, mask_UL, pooled_UD)
+        ids, layers = inputs["ids"], self.pooling == "layers"
+        found = self.model(input_ids=ids, attention_mask=mask_UL.long(), output_hidden_states=layers)
+        x_ULD = found.last_hidden_state
+        if layers:
+            within = (*found.hidden_states[:-1], x_ULD)[-self.depth :]  # some models norm the last one afterwards
+            pooled_UD = side_by_side([masked_mean(each, mask_UL) for each in within])
+            return Features(F.pad(x_ULD, (0, self.spec.width - x_ULD.shape[-1])), mask_UL, pooled_UD)
+        return Features(x_ULD, mask_UL, x_ULD[:, 0] if self.pooling == "cls" else masked_mean(x_ULD, mask_UL))
 
     def layers(self) -> Sequence[nn.Module]:
         """The transformer blocks: the longest list of modules the model holds."""

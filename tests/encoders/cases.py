@@ -54,7 +54,14 @@ CASES = {
     "timm NLC": Case("timm", "image", {"model": "test_vit", "weights": None, "image_size": 48}),
     "timm NCHW": Case("timm", "image", {"model": "test_efficientnet", "weights": None, "image_size": 64}),
     "timm NHWC": Case("timm", "image", {"model": "test_mambaout", "weights": None, "image_size": 64}),
+    "timm NCHW layers": Case(
+        "timm", "image", {"model": "test_efficientnet", "weights": None, "image_size": 64, "pooling": "layers"}
+    ),
+    "timm NLC layers": Case(
+        "timm", "image", {"model": "test_vit", "weights": None, "image_size": 48, "pooling": "layers"}
+    ),
     "transformers": Case("transformers", "text", {}, "tiny_bert"),
+    "transformers layers": Case("transformers", "text", {"pooling": "layers"}, "tiny_bert"),
     "transformers cls": Case("transformers", "text", {"pooling": "cls"}, "tiny_bert"),
     "open_clip_image": Case("open_clip_image", "image", {}, "tiny_clip"),
     "open_clip_text": Case("open_clip_text", "text", {}, "tiny_clip"),

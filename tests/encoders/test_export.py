@@ -15,8 +15,8 @@ from torch import nn
 GRAPHS = {
     "from scratch": ["convnet", "convnet with everything", "text_transformer", "bag of embeddings"],
     "cells": ["periodic", "embedding"],
-    "timm": ["timm NLC", "timm NCHW", "timm NHWC"],
-    "transformers": ["transformers"],
+    "timm": ["timm NLC", "timm NCHW", "timm NHWC", "timm NCHW layers", "timm NLC layers"],
+    "transformers": ["transformers", "transformers layers"],
     "open_clip": ["open_clip_image", "open_clip_text", "open_clip_text on transformers"],
 }
 

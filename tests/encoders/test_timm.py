@@ -76,7 +76,25 @@ def test_a_wider_head_pads_the_tokens():
     assert features.pooled_BD.abs().amax(0).gt(0).any()
 
 
+def test_layers_are_the_head_and_mean_and_maximum_of_the_last_three_maps(effnet):
+    options = {"weights": f"local-dir:{effnet}", "image_size": 64}
+    encoder, preprocess = build("timm", "image", pooling="layers", **options)
+    plain, _ = build("timm", "image", **options)
+    x = inputs(preprocess, NOISE)
+    with torch.no_grad():
+        features, head = encoder(x), plain(x).pooled_BD
+        maps = encoder.model.forward_intermediates((x["pixels"] - encoder.mean) / encoder.deviation)[1][-3:]
+    pieces = [head] + [pool(each) for each in maps for pool in (lambda m: m.mean((2, 3)), lambda m: m.amax((2, 3)))]
+    wanted = [(piece - piece.mean(1, keepdim=True)) / piece.std(1, keepdim=True, correction=0) for piece in pieces]
+    wanted = torch.cat([piece / piece.shape[1] ** 0.5 for piece in wanted], dim=1)
+    torch.testing.assert_close(features.pooled_BD, wanted, atol=1e-4, rtol=1e-3)
+    assert encoder.spec.width == 1280 + 2 * (40 + 112 + 320)
+    torch.testing.assert_close(features.tokens_BND[..., :1280], plain(x).tokens_BND, atol=1e-4, rtol=1e-4)
+
+
 def test_names_and_weights_that_do_not_fit(effnet, tmp_path):
+    with pytest.raises(ConfigError, match="pooling=last is not allowed: one of head, layers"):
+        build("timm", "image", model="test_vit", weights=None, pooling="last")
     with pytest.raises(UnknownComponent, match="Did you mean 'resnet18'"):
         build("timm", "image", model="resnet_18", weights=None)
     with pytest.raises(ConfigError, match=f"is a {EFFNET_ARCHITECTURE}, and model=resnet18"):

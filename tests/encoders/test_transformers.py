@@ -41,6 +41,21 @@ def test_features_are_those_of_transformers(tiny_bert):
     torch.testing.assert_close(features.pooled_BD, mean, atol=1e-5, rtol=1e-4)
 
 
+def test_layers_are_the_means_of_the_last_three(minilm):
+    encoder, preprocess = build("transformers", "text", weights=f"local-dir:{minilm}", pooling="layers")
+    theirs = AutoModel.from_pretrained(minilm, local_files_only=True).eval()
+    x = inputs(preprocess, TEXTS)
+    with torch.no_grad():
+        hidden = theirs(input_ids=x["ids"], attention_mask=x["mask"].long(), output_hidden_states=True).hidden_states
+        features = encoder(x)
+    for piece, layer in zip(features.pooled_BD.split(384, dim=1), hidden[-3:], strict=True):
+        mean = torch.stack([each[valid].mean(0) for each, valid in zip(layer, x["mask"], strict=True)])
+        standard = (mean - mean.mean(1, keepdim=True)) / mean.std(1, keepdim=True, correction=0)
+        torch.testing.assert_close(piece, standard / 384**0.5, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(features.tokens_BND[..., :384][x["mask"]], hidden[-1][x["mask"]], atol=1e-5, rtol=1e-4)
+    assert not features.tokens_BND[..., 384:].any()
+
+
 def test_one_file_and_a_folder_are_the_same_weights_and_null_is_not(tiny_bert):
     state = f"file:{tiny_bert}/model.safetensors"
     encoders = [
