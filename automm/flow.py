@@ -185,7 +185,16 @@ class Run:
         """
         study, settings = self.study, self.settings
         self.progress.say(f"search for {self.goal.metric} ({self.goal.direction}), {settings.search.trials} trials")
-        found = search(self.space, self.trials_objective, self.goal, settings.search, study, settings.seed, self._event)
+        found = search(
+            self.space,
+            self.trials_objective,
+            self.goal,
+            settings.search,
+            study,
+            settings.seed,
+            self._event,
+            horizon=self.refits.horizon,
+        )
         if found.stopped_by == "interrupt":
             raise KeyboardInterrupt
         if found.best is None:

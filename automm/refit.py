@@ -118,6 +118,11 @@ class Refits:
         return self.dir.checkpoints / f"{name}.safetensors"
 
     @property
+    def horizon(self) -> int | None:
+        """Epochs to which a trial of the search is taken on from its checkpoint; None where it is trained anew."""
+        return None if self._on_valid or self.splits.folds is not None else self.settings.training.epochs
+
+    @property
     def _on_valid(self) -> bool:
         """Whether validation rows are trained on: only where a test is left to judge by."""
         test = self.splits.test

@@ -35,14 +35,26 @@ class Decision:
 
 
 class Driver:
-    """A strategy, successive halving, and the memory of both."""
+    """A strategy, successive halving, and the memory of both.
 
-    def __init__(self, space: Space, history: History, strategy: Strategy, *, trials: int, seed: int) -> None:
+    Args:
+        space: what is searched.
+        history: what happened so far.
+        strategy: proposes.
+        trials: candidates to ask for.
+        seed: of what the strategy leaves to chance.
+        horizon: epochs to which the winner will be trained on from where the search leaves it; None = it will not be.
+    """
+
+    def __init__(
+        self, space: Space, history: History, strategy: Strategy, *, trials: int, seed: int, horizon: int | None = None
+    ) -> None:
         self.space = space
         self.history = history
         self._strategy = strategy
         self._budget = trials
         self._seed = seed
+        self._horizon = horizon
         self._known: dict[str, Trial] = {}
         self._told: dict[int, float] = {}
 
@@ -54,7 +66,7 @@ class Driver:
         if going_up is None and not self.history.pending:
             going_up = self.history.halving.closing()
         if going_up is None:
-            return None
+            return self._ahead()
         number, rung = going_up
         rungs = self.history.halving.rungs
         return Decision("promote", number, {"start": self.history.trials[number].epochs, "stop": rungs[rung + 1]})
@@ -77,6 +89,21 @@ class Driver:
                     "names them), or name a new run.dir."
                 )
         self.apply(event)
+
+    def _ahead(self) -> Decision | None:
+        """Where others still run and a place would stay empty, the leader trains on, for as long as the job beside it.
+
+        Nothing is decided by that. But whoever wins is trained to the end, and it is likely to be the leader.
+        """
+        leader, pending = self.history.best, self.history.pending
+        if self._horizon is None or not pending or leader is None or leader.pending is not None or leader.finished:
+            return None
+        beside = pending[-1].pending
+        assert beside is not None  # that is what pending means
+        stop = min(leader.epochs + beside.stop - beside.start, self._horizon)
+        if stop <= leader.epochs or leader.epochs < self.history.halving.rungs[-1]:
+            return None
+        return Decision("promote", leader.number, {"start": leader.epochs, "stop": stop})
 
     def _wants_more(self) -> bool:
         if self.history.exhausted:

@@ -81,7 +81,8 @@ class History:
         elif event.kind == "promote":
             trial.state = "running"
             trial.pending = Job(trial.number, trial.candidate, event.data["start"], event.data["stop"])
-            self.halving.promote(trial.number, self.halving.rungs.index(event.data["stop"]) - 1)
+            if event.data["stop"] in self.halving.rungs:
+                self.halving.promote(trial.number, self.halving.rungs.index(event.data["stop"]) - 1)
         elif event.kind == "tell":
             self._tell(trial, event.data)
         else:
@@ -98,12 +99,16 @@ class History:
 
     def _tell(self, trial: Trial, data: Mapping[str, Any]) -> None:
         assert trial.pending is not None, "only a pending job can end"
-        rung = self.halving.rungs.index(trial.pending.stop)
+        stop, rungs = trial.pending.stop, self.halving.rungs
         trial.pending = None
-        trial.values, trial.epochs, trial.finished = dict(data["values"]), data["epochs"], data["finished"]
+        trial.epochs, trial.finished = data["epochs"], data["finished"]
         trial.findings = list(data.get("findings", ()))
         trial.seconds += data["seconds"]
-        trial.state = "completed" if trial.finished or rung == self.halving.top else "pruned"
+        trial.state = "completed" if trial.finished or stop >= rungs[-1] else "pruned"
+        if stop > rungs[-1]:
+            return  # trained on beyond the last rung, whose values are those that trials are compared by
+        rung = rungs.index(stop)
+        trial.values = dict(data["values"])
         family = "" if self._family is None else str(trial.candidate[self._family])
         self.halving.record(trial.number, rung, self.loss(trial.values), finished=trial.finished, family=family)
 

@@ -45,6 +45,8 @@ def search(
     study: Study,
     seed: int,
     on_event: OnEvent = lambda _event: None,
+    *,
+    horizon: int | None = None,
 ) -> SearchResult:
     """Search `space` until the budget is spent, going on from whatever `study` already holds.
 
@@ -55,15 +57,18 @@ def search(
         objective: judges candidates; see `Objective`.
         study: a study open for writing. Events of the past are replayed, not run.
         on_event: sees every new event, after it is committed.
+        horizon: epochs to which the winner will be trained on from its last checkpoint. A place that would stay empty
+            while others run is used for a part of that, by whoever leads then. None = it is trained anew, or not.
 
     Raises:
         StudyError: the study was begun with other settings, or cannot be replayed by what is installed.
     """
     strategy = _strategy(space, settings, seed)
     executor = make_executor(settings.executor)
-    header = _header(space, goal, settings, seed)
+    header = _header(space, goal, settings, seed, horizon)
     study.begin(header)
-    driver = Driver(space, History(goal, **header["halving"]), strategy, trials=settings.trials, seed=seed)
+    history = History(goal, **header["halving"])
+    driver = Driver(space, history, strategy, trials=settings.trials, seed=seed, horizon=horizon)
     session = _Session(driver, executor, objective, study, settings.timeout, on_event)
     try:
         for event in study.events:
@@ -210,7 +215,7 @@ def make_executor(settings: ComponentSettings) -> Executor:
     return executor
 
 
-def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int) -> dict[str, Any]:
+def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int, horizon: int | None) -> dict[str, Any]:
     """What a trajectory depends on. The time limit and the executor only cut it short or spread it out."""
     return {
         "goal": asdict(goal),
@@ -222,6 +227,7 @@ def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int) -> di
             "eta": settings.eta,
             "family": widest_choice(space),
         },
+        "horizon": horizon,
         "max_gflop": settings.max_gflop,
         "strategy": {"name": settings.strategy.name, "options": dict(settings.strategy.options)},
         "space": asdict(space)["params"],

@@ -8,7 +8,7 @@ launch      a job begins, or begins anew {start, stop}; reports after `start` of
 report      one epoch's values           {epoch, values}
 tell        a job ended well             {values, epochs, finished, seconds}
 fail        a job could not go on        {reason}
-promote     the trial goes on            {start, stop}
+promote     the trial goes on            {start, stop}; beyond the last rung nothing is compared any more
 exhausted   nothing new is left to try   {}
 stop        the search stopped           {reason}
 

@@ -72,7 +72,7 @@ def settings(strategy="random", executor="in_process", **changes):
     return SearchSettings(
         **{
             "strategy": ComponentSettings(strategy),
-            "executor": ComponentSettings(executor),
+            "executor": executor if isinstance(executor, ComponentSettings) else ComponentSettings(executor),
             "trials": 12,
             "timeout": None,
             "min_epochs": 2,
@@ -85,11 +85,14 @@ def settings(strategy="random", executor="in_process", **changes):
     )
 
 
-def run(folder, *, objective=None, space=SPACE, seed=3, on_event=lambda event: None, goal=GOAL, **changes):
+def run(
+    folder, *, objective=None, space=SPACE, seed=3, on_event=lambda event: None, goal=GOAL, horizon=None, **changes
+):
     """One sitting of a search whose study and states lie in `folder`."""
     folder.mkdir(exist_ok=True)
     with Study.open(folder / "study.db") as study:
-        return search(space, objective or Curves(folder), goal, settings(**changes), study, seed, on_event)
+        judge = objective or Curves(folder)
+        return search(space, judge, goal, settings(**changes), study, seed, on_event, horizon=horizon)
 
 
 def story(folder):
