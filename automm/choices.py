@@ -97,7 +97,10 @@ def encoder_choice(layers: Sequence[Layer], modality: str) -> OneOf:
 
 def _resolved(layers: Sequence[Layer]) -> list[Layer]:
     """The layers with `name: auto` replaced by one of its two lists: that of pretrained encoders where weights or a
-    model are named, else that of encoders that need no download."""
+    model are named, else that of encoders that need no download.
+
+    What such a preset says of a candidate's options gives way to what is said to all candidates, for only a user does.
+    """
     said = _said_last(layers, ("name", *AUTO))
     plain = [replace(each, section=without(each.section, AUTO)) for each in layers]
     if said.get("name") != "auto" or said.keys() == {"name"}:
@@ -110,7 +113,14 @@ def _resolved(layers: Sequence[Layer]) -> list[Layer]:
     which, last = AUTO[0] if named else AUTO[1], plain[-1]
     if which not in said:
         raise ConfigError(f"{last.where}.name=auto has no list to choose from. Next: add {last.where}.{which}=[...]")
-    return [*plain[:-1], replace(last, section={**last.section, "name": said[which]})]
+    said_to_all = [option for layer in plain for option in layer.shared]
+    plain = [replace(each, section={**each.section, "options": _without(each, said_to_all)}) for each in plain]
+    return [*plain[:-1], replace(plain[-1], section={**plain[-1].section, "name": said[which]})]
+
+
+def _without(layer: Layer, keys: Sequence[str]) -> dict[str, Section]:
+    """A layer's options of each candidate less some keys."""
+    return {name: without(of_one or {}, keys) for name, of_one in (layer.section.get("options") or {}).items()}
 
 
 def _said_last(layers: Sequence[Layer], keys: Iterable[str]) -> dict[str, Any]:

@@ -91,19 +91,17 @@ class Driver:
         self.apply(event)
 
     def _ahead(self) -> Decision | None:
-        """Where others still run and a place would stay empty, the leader trains on, for as long as the job beside it.
+        """Where others still run and a place would stay empty, the leader trains on, an epoch at a time.
 
         Nothing is decided by that. But whoever wins is trained to the end, and it is likely to be the leader.
         """
-        leader, pending = self.history.best, self.history.pending
-        if self._horizon is None or not pending or leader is None or leader.pending is not None or leader.finished:
+        leader = self.history.best
+        if leader is None or leader.finished or leader.pending is not None or not self.history.pending:
             return None
-        beside = pending[-1].pending
-        assert beside is not None  # that is what pending means
-        stop = min(leader.epochs + beside.stop - beside.start, self._horizon)
-        if stop <= leader.epochs or leader.epochs < self.history.halving.rungs[-1]:
+        epochs, last_rung = leader.epochs, self.history.halving.rungs[-1]
+        if self._horizon is None or not last_rung <= epochs < self._horizon:
             return None
-        return Decision("promote", leader.number, {"start": leader.epochs, "stop": stop})
+        return Decision("promote", leader.number, {"start": epochs, "stop": epochs + 1})
 
     def _wants_more(self) -> bool:
         if self.history.exhausted:
