@@ -40,6 +40,17 @@ def test_a_model_may_be_named_without_weights(tmp_path):
     assert "encoder.image.options.timm.weights" not in space(tmp_path, "encoder.image.weights=null").defaults()
 
 
+def test_what_is_said_to_all_encoders_goes_before_what_auto_says_of_one(tmp_path):
+    timm = "encoder.image.options.timm"
+    named = ("encoder.image.model=resnet18", "encoder.text.weights=default")
+    plain = space(tmp_path, *named).defaults()
+    assert (plain[f"{timm}.pooling"], plain[f"{timm}.tune"]) == ("layers", "frozen")
+    asked = space(tmp_path, *named, "encoder.image.pooling=head", "encoder.image.tune=[frozen,last_k]")
+    assert f"{timm}.pooling" not in asked.defaults(), "which is what the code declares anyway"
+    assert dict(asked.paths())[f"{timm}.tune"].choices == ("frozen", "last_k")
+    assert asked.defaults()["encoder.text.options.transformers.pooling"] == "layers"
+
+
 def test_what_a_solver_does_not_go_with_is_no_choice_beside_it(tmp_path):
     solver = space(tmp_path).params["training.solver"]
     assert solver.children["closed_form"].params["fusion.name"].choices == ("concat",)
