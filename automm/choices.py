@@ -99,7 +99,8 @@ def _resolved(layers: Sequence[Layer]) -> list[Layer]:
     """The layers with `name: auto` replaced by one of its two lists: that of pretrained encoders where weights or a
     model are named, else that of encoders that need no download.
 
-    What such a preset says of a candidate's options gives way to what is said to all candidates, for only a user does.
+    What such a preset says of a candidate's options gives way to what the same section says to all candidates, for only
+    a user does.
     """
     said = _said_last(layers, ("name", *AUTO))
     plain = [replace(each, section=without(each.section, AUTO)) for each in layers]
@@ -113,14 +114,14 @@ def _resolved(layers: Sequence[Layer]) -> list[Layer]:
     which, last = AUTO[0] if named else AUTO[1], plain[-1]
     if which not in said:
         raise ConfigError(f"{last.where}.name=auto has no list to choose from. Next: add {last.where}.{which}=[...]")
-    said_to_all = [option for layer in plain for option in layer.shared]
-    plain = [replace(each, section={**each.section, "options": _without(each, said_to_all)}) for each in plain]
+    plain = [replace(each, section=_shared_first(each)) if each.preset else each for each in plain]
     return [*plain[:-1], replace(plain[-1], section={**plain[-1].section, "name": said[which]})]
 
 
-def _without(layer: Layer, keys: Sequence[str]) -> dict[str, Section]:
-    """A layer's options of each candidate less some keys."""
-    return {name: without(of_one or {}, keys) for name, of_one in (layer.section.get("options") or {}).items()}
+def _shared_first(layer: Layer) -> Section:
+    """A layer's section, in which no candidate's own options repeat what is said to all of them."""
+    own = layer.section.get("options") or {}
+    return {**layer.section, "options": {name: without(options or {}, layer.shared) for name, options in own.items()}}
 
 
 def _said_last(layers: Sequence[Layer], keys: Iterable[str]) -> dict[str, Any]:

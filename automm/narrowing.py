@@ -1,8 +1,8 @@
 """What sections of a configuration say about components of one kind, as a choice among them: a scalar pins, a list
 narrows, null leaves as declared.
 
-Where None is itself a legal value of an option (`weights`, say), null pins that. What repeats a declared default says
-nothing where presets write, for they spell it out. Only the components that are named are imported.
+Where None is itself a legal value of an option (`weights`, say), null pins that, and what repeats the declared default
+says nothing where presets write, for they have to spell it out. Only the components that are named are imported.
 """
 
 from __future__ import annotations
@@ -203,9 +203,9 @@ def _fixed(said: _Given, option: Option) -> OneOf:
 
 
 def _says_something(layer: Layer, found: Component, option: str, value: Any) -> bool:
-    """Whether a value is more than what the component declares anyway: its default, or a null that can't be one.
+    """Whether a value says more than the component's declaration: a null that can be no value does not.
 
-    Where no preset writes, a default was meant.
+    Nor does the default of an option that may be None, where presets write; where none does, it was meant.
     """
     searched = dict(found.space.paths())
     if option in searched:
@@ -213,8 +213,8 @@ def _says_something(layer: Layer, found: Component, option: str, value: Any) -> 
     if option not in found.options:
         return True
     declared = found.options[option]
-    if value is None and not re.search(r"\bNone\b", declared.annotation):
-        return False
+    if not re.search(r"\bNone\b", declared.annotation):
+        return value is not None
     same = value == declared.default and isinstance(value, bool) == isinstance(declared.default, bool)
     return not (layer.preset and same)
 

@@ -4,7 +4,7 @@ The last layer of a network trained for other labels has thrown away what those 
 several layers beats one on the last (Evci et al. 2022, "Head2Toe", ICML). Widths and scales of layers differ: each
 piece is standardised by itself.
 
-Shape legend: U distinct items, L tokens, D width, H rows, W columns.
+Shape legend: U distinct items, D width, H rows, W columns.
 """
 
 from __future__ import annotations

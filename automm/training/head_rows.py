@@ -40,7 +40,7 @@ class HeadRows:
     """What the head of a model whose fusion is a `Concatenation` reads of training rows, once that is fitted to them.
 
     Args:
-        model: its encoders are frozen; `fit` sets what its fusion scales by, and what stands for missing items.
+        model: its encoders are frozen; what its fusion scales by, and what stands for missing items, is set here.
         part: the training rows.
         standard: divide each feature by its deviation.
 

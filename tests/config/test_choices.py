@@ -132,6 +132,12 @@ def test_declared_default_says_nothing_so_that_a_shared_option_wins():
     assert at(found, WEIGHTS) == pinned("file:w")
 
 
+def test_a_default_that_no_preset_need_spell_out_is_part_of_the_candidate():
+    declared = registry.get("fusion", "my_join").options["heads"].default
+    found = space(fusion={"options": {"my_join": {"heads": declared}}}).defaults()
+    assert found["fusion.options.my_join.heads"] == declared
+
+
 def test_own_option_wins_over_a_shared_one():
     assert at(space(options={"weights": "file:own"}, weights="file:w"), WEIGHTS) == pinned("file:own")
 

@@ -9,6 +9,9 @@ from automm import presets, registry
 from automm.choices import build_space, for_modalities
 from automm.config import compose, to_settings
 from automm.errors import BrokenPlugin, ConfigError, OutOfRange, UnknownComponent
+from automm.field_encoders import for_schema
+from automm.space import pinned
+from automm.types import FieldSpec, Schema
 
 ASKED = ("+task=classification", "data.train=t.csv", "data.target=y")
 
@@ -46,9 +49,19 @@ def test_what_is_said_to_all_encoders_goes_before_what_auto_says_of_one(tmp_path
     plain = space(tmp_path, *named).defaults()
     assert (plain[f"{timm}.pooling"], plain[f"{timm}.tune"]) == ("layers", "frozen")
     asked = space(tmp_path, *named, "encoder.image.pooling=head", "encoder.image.tune=[frozen,last_k]")
-    assert f"{timm}.pooling" not in asked.defaults(), "which is what the code declares anyway"
+    assert asked.defaults()[f"{timm}.pooling"] == "head"
     assert dict(asked.paths())[f"{timm}.tune"].choices == ("frozen", "last_k")
     assert asked.defaults()["encoder.text.options.transformers.pooling"] == "layers"
+
+
+def test_what_a_column_says_of_one_encoder_stands_beside_what_its_modality_says_to_all(tmp_path):
+    asked = [*ASKED, "encoder.text.weights=default", "encoder.text.pooling=cls"]
+    asked += ["encoder.fields.title.options.transformers.pooling=mean"]
+    fields = (FieldSpec("title", "text"), FieldSpec("body", "text"))
+    found = to_settings(compose(asked), tmp_path, overrides=asked)
+    chosen = for_schema(found.space, found.fields, Schema(fields)).defaults()
+    assert chosen["encoder.text.options.transformers.pooling"] == "cls"
+    assert chosen["encoder.fields.title.options.transformers.pooling"] == "mean"
 
 
 def test_what_a_solver_does_not_go_with_is_no_choice_beside_it(tmp_path):
@@ -104,7 +117,7 @@ def test_pairs_are_kept_whole(tmp_path):
     asked = ["+task=retrieval", "data.train=t.csv"]
     searched = dict(for_modalities(to_settings(compose(asked), tmp_path).space, ("image", "text")).paths())
     assert "training.lr" in searched
-    assert "training.modality_dropout" not in searched
+    assert searched["training.modality_dropout"] == pinned(0.0)
 
 
 def test_losing_fields_is_searched_where_there_are_several(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from automm.data import features
 from automm.data.digests import value_digests
 from automm.data.features import FeatureCache, FeatureStore, value_bytes
 from automm.types import FeatureSpec
@@ -114,6 +115,32 @@ def test_a_damaged_memo_is_only_a_memo_lost(tmp_path):
     assert value_digests([str(path)], "image", tmp_path).shape == (1, 16)
 
 
+def resident(path):
+    """Bytes of a mapped file that this process holds."""
+    held, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            inside = str(path) in line
+        elif inside and line.startswith("Rss:"):
+            held += int(line.split()[1]) * 1024
+    return held
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what of a file is in memory")
+def test_what_was_read_is_given_back(tmp_path, monkeypatch):
+    shelf = FeatureCache(tmp_path, GB).shelf("f", SPEC, tokens=False)
+    keys = np.random.default_rng(0).integers(0, 256, (100_000, 16), np.uint8)
+    shelf.add(keys, {"pooled": np.arange(300_000, dtype=np.float32).reshape(-1, 3)})
+    shelf.refresh()
+    at = shelf.find(keys)
+    shelf.read(at)
+    assert resident(tmp_path) > 1_000_000
+    monkeypatch.setattr(features, "_MAPPED", 0)
+    found = shelf.read(at[99_990:])["pooled"]
+    assert found[-1].tolist() == [299_997, 299_998, 299_999]
+    assert resident(tmp_path) < 500_000
+
+
 def test_shelves_unused_for_longest_make_room_but_never_one_in_use(tmp_path):
     cache = FeatureCache(tmp_path, GB)
     for name in ("old", "young", "mine"):
@@ -148,6 +175,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
+from automm.data import features
 from automm.data.digests import value_digests
 from automm.data.features import FeatureCache
 from automm.types import FeatureSpec
