@@ -1,6 +1,6 @@
-"""Resident memory of a search over a table, as the table grows; prints the rows of docs/benchmarks.md.
+"""Resident memory of a search over a table, as the table grows; prints a table for docs/benchmarks.md.
 
-    python tools/benchmark/memory.py --weights /tmp/weights --out /tmp/memory [--rows 25000 50000 100000] [OVERRIDE ...]
+    python tools/benchmark/memory.py --rows 20000 60000 100000 --weights /tmp/weights --out /tmp/memory [OVERRIDE ...]
 
 Makes tables of so many rows, one image to ten rows (32 px PNG, all different), a text and two numbers that are
 different in every row, and 20 classes; then runs the command line on each: frozen EfficientNet-lite0 (weights from
@@ -95,11 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", type=int, nargs="+", default=[25_000, 50_000, 100_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 60_000, 100_000])
     parser.add_argument("overrides", nargs="*", help="further overrides for automm")
     asked = parser.parse_args()
     weights, out = asked.weights.resolve(), asked.out.resolve()
-    found = []
+    found, lines = [], ["| rows | images | seconds | GB of its own | GB resident |", "|---|---|---|---|---|"]
     for rows in asked.rows:
         folder = out / str(rows)
         table = folder / "table.csv"
@@ -111,12 +111,11 @@ def main() -> None:
             f"encoder.image.weights=file:{weights / 'effnet' / 'model.safetensors'}", "search.trials=2",
             f"cache_dir={out / 'cache'}", f"run.dir={folder / f'run-{time.time_ns()}'}", *asked.overrides,
         ])  # fmt: skip
-        found.append((rows, seconds, own, resident))
-    print("| rows | images | seconds | GB of its own | GB resident |\n|---|---|---|---|---|")
-    for rows, seconds, own, resident in found:
-        print(f"| {rows:,} | {-(-rows // ROWS_AN_IMAGE):,} | {seconds:.0f} | {own:.2f} | {resident:.2f} |")
+        found.append((rows, resident))
+        lines.append(f"| {rows:,} | {-(-rows // ROWS_AN_IMAGE):,} | {seconds:.0f} | {own:.2f} | {resident:.2f} |")
+        print("\n".join(lines), flush=True)  # after every table, for the next one may take long
     if len(found) > 1:
-        (few, *_, least), (many, *_, most) = found[0], found[-1]
+        (few, least), (many, most) = found[0], found[-1]
         grown = (most - least) / (many - few)
         million = least + grown * (1_000_000 - few)
         print(f"\n{grown * 1e6:.1f} kB a row more; 1,000,000 rows at that rate: {million:.1f} GB")

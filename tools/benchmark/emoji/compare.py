@@ -2,8 +2,8 @@
 
     python tools/benchmark/emoji/make_set.py --out /tmp/emoji
     python tools/benchmark/emoji/make_weights.py --out /tmp/weights
-    python tools/benchmark/emoji/compare.py --set /tmp/emoji --weights /tmp/weights --out /tmp/compared \
-        [--seeds 0 1 2] [--autogluon ag/bin/python]
+    python tools/benchmark/emoji/compare.py [--seeds 0 1 2] [--autogluon ag/bin/python] \
+        --set /tmp/emoji --weights /tmp/weights --out /tmp/compared [OVERRIDE ...]
 
 Everybody gets the same frozen weights and the same rows, and is judged on two tests: other emoji by the vendors that
 were trained on, and by two others. automm's test split is the first; the second is answered by its bundle. Differences
