@@ -13,7 +13,7 @@ Five things are ours, because a network may sit on a plateau at first and the be
 - Ranks at the first rungs flip with every newcomer. No rung sends more than 1/eta of its trials on for that, but for
   whoever leads it: a leader may always go on.
 - A rung of a few is no ranking. While more candidates will come, nobody leaves the first one before `_PEERS` stand
-  there, as Hyper-Tune delays promotions (Li et al., VLDB 2022): what is spread out first is seen before any is trained on.
+  there, as Hyper-Tune delays promotions (Li et al., VLDB 2022): what is spread out first is seen before any goes on.
 - A trial that finished (closed form, early stopping) counts at every further rung with the loss it has, but takes no
   place among those to be promoted: it has no plateau to come out of, the others may.
 
