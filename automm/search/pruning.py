@@ -9,7 +9,8 @@ Five things are ours, because a network may sit on a plateau at first and the be
 - A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on:
   others of the same family (the same value of the space's widest choice) and, while none of them has gone on, those of
   the family that gained most, for a family may be better than it looks until it has been tried.
-- It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer.
+- It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer. Families with the
+  worst of all trials come first, for that is what a plateau looks like.
 - Ranks at the first rungs flip with every newcomer. No rung sends more than 1/eta of its trials on for that, but for
   whoever leads it: a leader may always go on.
 - A rung of a few is no ranking. While more candidates will come, nobody leaves the first one before `_PEERS` stand
@@ -156,7 +157,7 @@ class Halving:
         """The best of each family that has sent nobody on from this rung; nobody where there is but one family."""
         families = {self._family[t] for t in self._climbers(0)}
         sent = {self._family[t] for t in self._promoted[rung]}
-        best = {self._family[t]: t for t in reversed(ranked)}
+        best = {self._family[t]: t for t in reversed(ranked)}  # families in the order of their worst
         return [t for family, t in best.items() if len(families) > 1 and family not in sent]
 
     def _unfinished(self, trial: int, rung: int) -> bool:

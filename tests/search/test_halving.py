@@ -160,3 +160,9 @@ def test_nobody_is_trained_on_before_a_few_were_seen_unless_no_more_will_come():
     assert few.promotable(more=False) == (6, 0)
     few.record(7, 0, 0.1, finished=False, family="h")
     assert few.promotable(more=True) == (7, 0)
+
+
+def test_the_family_that_looks_worst_sends_its_pioneer_first():
+    h = halving([0.1, 0.6, 0.4, 0.9, 0.8, 0.7], rungs=(1, 2), eta=3, families="abcbcc")
+    climb(h, 0, 1, 0.1, family="a")
+    assert h.promotable(more=False) == (1, 0)
