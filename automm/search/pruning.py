@@ -9,8 +9,8 @@ Five things are ours, because a network may sit on a plateau at first and the be
 - A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on:
   others of the same family (the same value of the space's widest choice) and, while none of them has gone on, those of
   the family that gained most, for a family may be better than it looks until it has been tried.
-- It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer. Families with the
-  worst of all trials come first, for that is what a plateau looks like.
+- It is tried: every second place goes to the best of a family that has sent nobody on yet, its pioneer; first to that
+  with the worst trial, for so a plateau looks.
 - Ranks at the first rungs flip with every newcomer. No rung sends more than 1/eta of its trials on for that, but for
   whoever leads it: a leader may always go on.
 - A rung of a few is no ranking. While more candidates will come, nobody leaves the first one before `_PEERS` stand
