@@ -126,6 +126,8 @@ class Run:
         """The task, its labels learnt from the training table, aimed at what settings ask for."""
         task: Task = registry.get("task", self.settings.task.name).factory(**self.settings.task.options)
         task.fit(self.splits.train)
+        if (extra := task.extra_rows(self.splits.train)) is not None:
+            log.info("task: the names of %d classes are further training rows (task.label_rows)", len(extra))
         report_unseen(task, self.splits)
         search = self.settings.search
         if self._judge is not None:

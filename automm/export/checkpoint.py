@@ -26,6 +26,7 @@ from automm.runtime.rows import ROWS, read_rows, write_rows
 from automm.settings import ComponentSettings
 from automm.space import Candidate
 from automm.tasks.task import Task
+from automm.training.checkpoint import resize_like, shapes_in
 from automm.types import FieldSpec, Schema
 
 FORMAT = 1
@@ -104,6 +105,7 @@ def _load(folder: Path) -> Trained:
         for name, saved in meta["preprocess"].items()
     }
     model = build_model(meta["candidate"], schema, task, preprocessors=preprocessors)
+    resize_like(model, shapes_in(folder / _WEIGHTS))
     safetensors.torch.load_model(model, str(folder / _WEIGHTS))
     model.eval()
     rows = read_rows((folder / "rows" / ROWS).read_text(encoding="utf-8"), lambda name: folder / "rows" / name)

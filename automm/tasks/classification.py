@@ -6,6 +6,7 @@ Shape legend: B rows, C classes, D width.
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +18,14 @@ from automm.metrics.classes import UNSEEN, log_loss
 from automm.tasks import scoring
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing
-from automm.types import Goal, Table
+from automm.types import Column, Goal, Table
 
 log = logging.getLogger(__name__)
 
 _MANY = 1000  # classes
+_FEW = 100  # training rows a class, on average, up to which its name is worth a row
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 class Classification(Task):
@@ -29,11 +33,18 @@ class Classification(Task):
 
     The classes are the distinct training targets as text, numbers in their own order. A class that only validation or
     test rows have counts as wrong there.
+
+    Args:
+        label_rows: learn from the classes' names too, where rows have texts and a class has few rows: every class whose
+            name is a word is a further training row, whose texts say the name and which lacks all else.
     """
 
     goal = Goal("accuracy", "maximize")
     goals = (goal, Goal("loss", "minimize"))
     gives = ("classes",)
+
+    def __init__(self, *, label_rows: bool = True) -> None:
+        self.label_rows = label_rows
 
     def fit(self, train: Table) -> None:
         """Learn the classes; where most stand in one row alone, or are very many, a warning says so.
@@ -52,6 +63,22 @@ class Classification(Task):
                 len(train),
                 alone,
             )
+
+    def extra_rows(self, train: Table) -> Table | None:
+        """A row a class whose name is a word: see `label_rows`."""
+        texts = [spec.name for spec in train.schema.inputs if spec.modality == "text"]
+        named = [label for label in self.labels if _WORD.search(label)]
+        if not (self.label_rows and texts and named) or len(train) > _FEW * len(self.labels):
+            return None
+        said = Column([_BETWEEN_WORDS.sub(" ", label).strip() for label in named], np.arange(len(named)))
+        nothing = Column([], np.full(len(named), -1))
+        return Table(
+            train.schema,
+            {name: said if name in texts else nothing for name in train.columns},
+            named,
+            [f"the class {label}" for label in named],
+            {name: np.full(len(named), "") for name in train.groups},
+        )
 
     def unseen(self, table: Table) -> list[str]:
         """The classes of rows whose class no training row has; a row without a target has none."""

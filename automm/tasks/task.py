@@ -77,6 +77,13 @@ class Task:
         """
         return None
 
+    def extra_rows(self, train: Table) -> Table | None:
+        """Rows with the same columns to learn from beside those of the training table; nothing is judged by them.
+
+        After `fit`. None: there are none.
+        """
+        return None
+
     def perfect(self, table: Table) -> np.ndarray:
         """The scores [rows, C] float32 a perfect model gives. All zero: an unseen target."""
         raise NotImplementedError(f"{type(self).__name__} states no perfect scores; closed forms need them")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,14 @@ from automm.errors import StudyError
 
 FORMAT = 1
 _HEADER = "automm"
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A module whose shapes depend on what it is fitted to."""
+
+    def resize_like(self, saved: Mapping[str, Sequence[int]]) -> None:
+        """Take the shapes that its tensors have in `saved`, by name; another module's has none of them."""
 
 
 @dataclass
@@ -93,6 +101,20 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
     return out
 
 
+def resize_like(module: nn.Module, saved: Mapping[str, Sequence[int]]) -> None:
+    """Let every part that is `Resizable` take the shapes of what was saved of it, before that is loaded."""
+    for name, part in module.named_modules():
+        if isinstance(part, Resizable):
+            prefix = f"{name}." if name else ""
+            part.resize_like({key.removeprefix(prefix): s for key, s in saved.items() if key.startswith(prefix)})
+
+
+def shapes_in(path: Path) -> dict[str, Sequence[int]]:
+    """The shapes of the tensors in a safetensors file, by name."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
+
+
 @torch.no_grad()
 def load_weights(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
     """The inverse of `weights`, in place: memory layouts stay as the module made them.
@@ -100,6 +122,7 @@ def load_weights(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
     Raises:
         StudyError: the tensors are not this module's.
     """
+    resize_like(module, {name: tensor.shape for name, tensor in saved.items()})
     mine = weights(module)
     if mine.keys() != saved.keys() or any(mine[name].shape != saved[name].shape for name in mine):
         odd = sorted(mine.keys() ^ saved.keys()) or [name for name in mine if mine[name].shape != saved[name].shape]

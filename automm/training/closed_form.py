@@ -177,11 +177,15 @@ class ClosedForm(Solver):
 
     def _linear(self, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights [D, C], bias [C] and the sample's raw scores."""
-        sampled = wanted.block(sample, rows.take(sample))
         if self.method == "ridge":
             l2 = self.l2 * max(rows.variance(), 1e-12)
+            if rows.kept_TD is not None and len(rows) <= rows.kept_TD.shape[1]:
+                whole = wanted.block(np.arange(len(rows)), rows.kept_TD)
+                weight_DC, bias_C, left_out_NC = ridge.solve_wide(*whole, l2)
+                return weight_DC, bias_C, left_out_NC[sample]
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
-            return found.weight_PC, found.bias_C, found.left_out(*sampled)
+            return found.weight_PC, found.bias_C, found.left_out(*wanted.block(sample, rows.take(sample)))
+        sampled = wanted.block(sample, rows.take(sample))
         sums_C, sums_CD = np.zeros(sampled.y_NC.shape[1]), np.zeros((sampled.y_NC.shape[1], sampled.x_ND.shape[1]))
         for x_ND, y_NC, _ in _weighed(rows, wanted):
             sums_C += y_NC.sum(0)
@@ -211,9 +215,9 @@ class ClosedForm(Solver):
             weight_SC, bias_C = to_features_SP @ found.weight_PC, found.bias_C
             raw_SC = found.left_out(*wanted.block(sample, rows.take(sample)))
         scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
-        unused = self.supports - len(supports_SD)
-        _install(head.supports_SD, np.pad(supports_SD, ((0, unused), (0, 0))))
-        _install(head.weight_SC, np.pad(weight_SC * scale, ((0, unused), (0, 0))))
+        head.resize(len(supports_SD))
+        _install(head.supports_SD, supports_SD)
+        _install(head.weight_SC, weight_SC * scale)
         _install(head.bias_C, bias_C * scale + offset)
         _install(head.gamma, np.asarray(gamma))
 

@@ -52,7 +52,7 @@ class HeadRows:
         assert isinstance(model.fusion, Concatenation)  # what ClosedForm.fusion makes
         self.model, self.part, self.fusion = model, part, model.fusion
         shape = (len(part.table), sum(self.fusion.parts))
-        self._kept_TD = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= IN_MEMORY else None
+        self.kept_TD = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= IN_MEMORY else None
         mean_D, deviation_D = self._moments()
         with torch.no_grad():
             self.fusion.mean_D.copy_(torch.from_numpy(mean_D))
@@ -68,17 +68,17 @@ class HeadRows:
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers [N] and what the head reads of those rows, float32 [N, D]; every row once."""
-        if self._kept_TD is None:
+        if self.kept_TD is None:
             yield from fused_blocks(self.model, self.part, batch_size=_ENCODED)
             return
         for start in range(0, len(self), _BLOCK):
-            x_ND = self._kept_TD[start : start + _BLOCK]
+            x_ND = self.kept_TD[start : start + _BLOCK]
             yield np.arange(start, start + len(x_ND)), x_ND
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """What the head reads of these rows, which are distinct, float32 [len(rows), D]."""
-        if self._kept_TD is not None:
-            kept: np.ndarray = self._kept_TD[rows]
+        if self.kept_TD is not None:
+            kept: np.ndarray = self.kept_TD[rows]
             return kept
         place_T = np.full(len(self), -1)
         place_T[rows] = np.arange(len(rows))
@@ -113,8 +113,8 @@ class HeadRows:
                     raise TrialFailed(
                         "an encoder returns numbers that are not finite, and nothing can be solved for them"
                     )
-                if self._kept_TD is not None:
-                    self._kept_TD[at_N] = raw_ND
+                if self.kept_TD is not None:
+                    self.kept_TD[at_N] = raw_ND
                 has_NF = np.stack([index[at_N] >= 0 for index in columns], axis=1)
                 known_ND = np.where(np.repeat(has_NF, parts, axis=1), raw_ND, 0.0).astype(np.float64)
                 count_F += has_NF.sum(0)
@@ -127,7 +127,7 @@ class HeadRows:
 
     def _scale_kept(self) -> None:
         """Scale what is kept, which is raw so far."""
-        if self._kept_TD is None:
+        if self.kept_TD is None:
             return
         device, mean_D = device_of(self.model), self.fusion.mean_D.cpu().numpy()
         for at_N, raw_ND in self.blocks():

@@ -69,7 +69,7 @@ class KernelHead(nn.Module):
     """sum over supports of weight * exp(-gamma |x - s|^2) + bias: [B, D] -> [B, C].
 
     In double precision: the weights of a small penalty are large and of both signs, and little is left of their sum.
-    The number of supports is fixed, so that a saved one fits any other; those not needed have no weight.
+    What is solved for fewer rows than it was made for keeps no more of them than it needs.
     """
 
     supports_SD: Tensor
@@ -83,6 +83,16 @@ class KernelHead(nn.Module):
         self.register_buffer("weight_SC", torch.zeros(supports, outputs, dtype=torch.float64))
         self.register_buffer("bias_C", torch.zeros(outputs, dtype=torch.float64))
         self.register_buffer("gamma", torch.ones((), dtype=torch.float64))
+
+    def resize(self, supports: int) -> None:
+        """Make room for so many supports, and forget those it has."""
+        self.supports_SD = self.supports_SD.new_zeros(supports, self.supports_SD.shape[1])
+        self.weight_SC = self.weight_SC.new_zeros(supports, self.weight_SC.shape[1])
+
+    def resize_like(self, saved: Mapping[str, Sequence[int]]) -> None:
+        """Make room for as many supports as were saved."""
+        if "supports_SD" in saved:
+            self.resize(saved["supports_SD"][0])
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """[B, D] -> logits [B, C]."""

@@ -22,6 +22,7 @@ from automm import paths, registry
 from automm.data.features import FeatureCache
 from automm.data.file_memo import FOLDER
 from automm.data.loading import FieldStore, Store
+from automm.data.split import joined
 from automm.encoders.precomputed import Precomputed
 from automm.errors import OutOfRange
 from automm.model import (
@@ -80,6 +81,8 @@ class TrainingObjective:
     ) -> None:
         self.settings, self.task, self.folder = settings, task, folder
         self.train, self.valid = (only(table, fields) for table in (splits.train, splits.valid))
+        extra = task.extra_rows(self.train)
+        self.learnt = self.train if extra is None else joined(self.train, extra)
         self.schema = self.train.schema
         self.frozen = FrozenFeatures(FeatureCache(settings.cache_dir / FOLDER, settings.cache_bytes), settings.training)
         self._stores: dict[str, Store] = {}
@@ -104,7 +107,7 @@ class TrainingObjective:
             reason = self._too_dear(candidate)
         if reason is None:
             for name in self._kept(candidate, self.schema):
-                for table in (self.train, self.valid):
+                for table in (self.learnt, self.valid):
                     self._features(table, self.schema[name], candidate)
         return reason
 
@@ -159,7 +162,7 @@ class TrainingObjective:
         job = FitJob(
             model=model,
             task=self.task,
-            train=self._part(self.train, candidate, preprocessors),
+            train=self._part(self.learnt, candidate, preprocessors),
             valid=self._part(self.valid, candidate, preprocessors),
             seed=self.settings.seed,
             start_epoch=start,
@@ -253,7 +256,7 @@ class TrainingObjective:
         """The fields whose features the cache keeps, with what is kept."""
         found = {}
         for field in schema.inputs:
-            values = sum(len(table.columns[field.name].values) for table in (self.train, self.valid))
+            values = sum(len(table.columns[field.name].values) for table in (self.learnt, self.valid))
             spec = self.frozen.spec(candidate, field, values=values, tokens=_reads_tokens(candidate))
             if spec is not None:
                 found[field.name] = spec
@@ -341,7 +344,7 @@ class TrainingObjective:
 
     def _shared(self, table: Table, field: str, key: str, make: Callable[[], Store]) -> Store:
         """The store of a field of a split, the last one made where it is the same."""
-        split = "train" if table is self.train else "valid" if table is self.valid else "other"
+        split = "train" if table is self.learnt else "valid" if table is self.valid else "other"
         if split == "other":
             return make()
         key = f"{split}/{field}/{key}"

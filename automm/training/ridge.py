@@ -1,6 +1,6 @@
-"""Ridge regression in one pass over the rows, with its leave-one-out predictions; numpy alone.
+"""Ridge regression with its leave-one-out predictions: in one pass over the rows, or among few rows of many features.
 
-Shape legend: N rows, P features, C outputs, S supports.
+Shape legend: N rows, D numbers a row, P features, C outputs, S supports.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 _CHUNK = 4096
 _NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
@@ -62,24 +63,24 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
     total = float(sums[0])
     mean_P, mean_C, second_PP, cross_PC = (each / total for each in sums[1:])
     centred_PP = second_PP - np.outer(mean_P, mean_P)
-    inverse_PP = np.linalg.inv(centred_PP + l2 * np.eye(len(mean_P)))
+    inverse_PP = _inverse(centred_PP, np.full(len(mean_P), l2))
     weight_PC = inverse_PP @ (cross_PC - np.outer(mean_P, mean_C))
     return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, inverse_PP, total)
 
 
 @dataclass(frozen=True)
-class KernelRidge:
-    """A solved kernel regression: `kernel to the training rows @ weight_NC + bias_C`."""
+class Dual:
+    """A regression that was solved among its rows."""
 
-    weight_NC: np.ndarray
+    weight_NC: np.ndarray  # of the kernel to each training row
     bias_C: np.ndarray
-    left_out_NC: np.ndarray  # what a fit without it would give each training row, the bias as it is
+    left_out_NC: np.ndarray  # what a fit without it would give each training row
 
 
-def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> KernelRidge:
+def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Dual:
     """The same minimum for features that are a kernel's, all rows its supports; exact, and so are its predictions.
 
-    The bias is the targets' weighted mean. Costs N^3.
+    The bias is the targets' weighted mean, and no row is left out of that. Costs N^3.
 
     Args:
         kernel_NN: symmetric; not kept.
@@ -89,9 +90,44 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     """
     total = float(weight_N.sum())
     bias_C = weight_N @ y_NC / total
-    inverse_NN = np.linalg.inv(kernel_NN + np.diag(l2 * total / np.maximum(weight_N, 1e-12)))
+    inverse_NN = _inverse(kernel_NN, l2 * total / np.maximum(weight_N, 1e-12))
     weight_NC = inverse_NN @ (y_NC - bias_C)
-    return KernelRidge(weight_NC, bias_C, y_NC - weight_NC / np.diag(inverse_NN)[:, None])
+    return Dual(weight_NC, bias_C, y_NC - weight_NC / np.diag(inverse_NN)[:, None])
+
+
+def solve_wide(
+    x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `solve` finds without a feature map, among the rows: cheaper where they are fewer than the features.
+
+    Its dual (Saunders et al. 1998), of centred features. Costs N^2 D + N^3 instead of N D^2 + D^3.
+
+    Args:
+        x_ND: all rows.
+        y_NC: targets.
+        weight_N: how much each row counts.
+        l2: relative to the features' second moments.
+
+    Returns:
+        Weights [D, C], the bias [C], and what a fit without it would give each training row [N, C].
+    """
+    share_N = weight_N / weight_N.sum()
+    x, y = x_ND.astype(np.float64), y_NC.astype(np.float64)
+    mean_D, mean_C = share_N @ x, share_N @ y
+    x -= mean_D
+    penalty_N = l2 / np.maximum(share_N, 1e-12)
+    inverse_NN = _inverse(x @ x.T, penalty_N)
+    dual_NC = inverse_NN @ (y - mean_C)
+    weight_DC = x.T @ dual_NC
+    kept_N = np.clip(penalty_N * np.diag(inverse_NN) - share_N, 1e-6, None)  # 1 - leverage
+    return weight_DC, mean_C - mean_D @ weight_DC, y - penalty_N[:, None] * dual_NC / kept_N[:, None]
+
+
+def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
+    """Of a symmetric matrix without negative eigenvalues + diag(penalty_N), by Cholesky: half the work of any other."""
+    regularised = torch.from_numpy(matrix_NN + np.diag(penalty_N))
+    inverse_NN: np.ndarray = torch.cholesky_inverse(torch.linalg.cholesky(regularised)).numpy()
+    return inverse_NN
 
 
 def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndarray:
@@ -100,10 +136,14 @@ def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndar
 
 
 def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
-    """|x - s|^2, float64 [N, S]."""
-    x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64)
-    out_NS: np.ndarray = np.maximum((x**2).sum(1)[:, None] + (s**2).sum(1) - 2 * x @ s.T, 0.0)
-    return out_NS
+    """|x - s|^2, float64 [N, S]; of an array to itself in half the time."""
+    x = x_ND.astype(np.float64)
+    s = x if supports_SD is x_ND else supports_SD.astype(np.float64)  # one array: BLAS fills but a triangle
+    out_NS: np.ndarray = x @ s.T
+    out_NS *= -2
+    out_NS += np.square(x).sum(1)[:, None]
+    out_NS += np.square(s).sum(1)
+    return np.maximum(out_NS, 0.0, out=out_NS)
 
 
 def nystroem(supports_SD: np.ndarray, gamma: float) -> np.ndarray:

@@ -36,7 +36,10 @@ class Solver:
         return built
 
     def head(self, task: Task, width: int) -> nn.Module:
-        """The head of one stream, [B, width] -> logits [B, C], its shapes final: a checkpoint is loaded into it."""
+        """The head of one stream, [B, width] -> logits [B, C].
+
+        A checkpoint is loaded into it: its shapes are final, or it is `checkpoint.Resizable`.
+        """
         raise NotImplementedError(f"{type(self).__name__} makes no head")
 
     def fit(self, job: FitJob, report: Report) -> FitResult:

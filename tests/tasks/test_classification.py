@@ -1,14 +1,16 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from rows import table
 
+from automm.data.split import joined
 from automm.errors import DataError
 from automm.tasks.classification import Classification
 from automm.tasks.unseen import report_unseen
-from automm.types import Goal, Splits
+from automm.types import Column, FieldSpec, Goal, Schema, Splits
 
 
 def fitted(targets):
@@ -122,3 +124,40 @@ def test_classes_of_one_row_each_are_said(caplog):
         caplog.clear()
         fitted(["a", "b", "b", "d", "d"])
     assert not caplog.text
+
+
+def named(targets, *, label_rows=True, modalities=("text", "image")):
+    """What the names of classes add to a table that has a row a target."""
+    rows = table(targets)
+    schema = Schema(tuple(FieldSpec(modality, modality) for modality in modalities))
+    columns = {modality: Column([f"{modality} 0"], np.zeros(len(targets), np.int64)) for modality in modalities}
+    rows = replace(rows, schema=schema, columns=columns, groups={"kind": np.array(["x"] * len(targets))})
+    task = Classification(label_rows=label_rows)
+    task.fit(rows)
+    extra = task.extra_rows(rows)
+    return None if extra is None else joined(rows, extra)
+
+
+def test_classes_that_have_a_name_are_rows_with_nothing_but_that():
+    rows = named(["face-smiling", "2", "animal_bird", "2"])
+    assert rows.targets[4:] == ["animal_bird", "face-smiling"]
+    assert [rows.row(at) for at in (4, 5)] == [
+        {"text": "animal bird", "image": None},
+        {"text": "face smiling", "image": None},
+    ]
+    assert rows.groups["kind"].tolist() == ["x"] * 4 + [""] * 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "options"),
+    [
+        (["1", "2"], {}),
+        (["a", "b"], {}),
+        (["cat", "dog"], {"modalities": ("image",)}),
+        (["cat", "dog"], {"label_rows": False}),
+        (["cat", "dog"] * 101, {}),
+    ],
+    ids=["numbers", "letters", "no texts", "not wanted", "many rows"],
+)
+def test_where_names_say_nothing_there_are_no_such_rows(targets, options):
+    assert named(targets, **options) is None

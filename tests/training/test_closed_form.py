@@ -9,7 +9,7 @@ from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
-from automm.training import head_rows, ridge
+from automm.training import checkpoint, head_rows, ridge
 from automm.training.closed_form import ClosedForm
 from automm.training.evaluate import fused_blocks, scores
 from automm.training.kernel_head import KernelHead
@@ -35,7 +35,7 @@ def test_what_is_solved_is_a_model_like_any_other(bench, candidate, save_to, met
     again, same, _ = bench.fit(candidate(**options))
     assert again.values == result.values
     job = bench.job(candidate(**options))
-    job.model.load_state_dict(model.state_dict())  # shapes do not depend on the training rows
+    checkpoint.load_weights(job.model, checkpoint.weights(model))
     left = scores(job.model, bench.task, job.valid, batch_size=7)
     assert np.array_equal(left, scores(same, bench.task, job.valid, batch_size=7))
 
@@ -153,6 +153,26 @@ def test_left_out_predictions_are_those_of_fits_without_the_row():
         without = ridge.solve(np.asarray, [(x_ND[rest], y_NC[rest], weight_N[rest])], 0.3 * total / less)
         left_out = solved.left_out(x_ND, y_NC, weight_N)[row]
         np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
+
+
+def test_few_rows_of_many_features_have_the_same_ridge():
+    rng = np.random.default_rng(0)
+    x_ND, y_NC, weight_N = rng.normal(2, 1, size=(12, 30)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
+    expected = ridge.solve(np.asarray, [(x_ND, y_NC, weight_N)], 0.3)
+    weight_DC, bias_C, left_out_NC = ridge.solve_wide(x_ND, y_NC, weight_N, 0.3)
+    np.testing.assert_allclose(weight_DC, expected.weight_PC, atol=1e-12)
+    np.testing.assert_allclose(bias_C, expected.bias_C, atol=1e-12)
+    np.testing.assert_allclose(left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
+
+
+def test_a_kernel_machine_keeps_no_more_supports_than_it_has_rows(bench, candidate, save_to):
+    chosen = candidate(solver="closed_form", method="kernel_ridge")
+    _, model, _ = bench.fit(chosen, save_to=save_to)
+    assert len(model.heads[0].supports_SD) == len(bench.train)
+    again = bench.job(chosen)
+    checkpoint.load_weights(again.model, checkpoint.read(save_to).tensors["model"])
+    left, right = (scores(m, bench.task, again.valid, batch_size=16) for m in (model, again.model))
+    assert np.array_equal(left, right)
 
 
 def test_balanced_ridge_does_not_forget_a_rare_class(bench, candidate):

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
 import pandas as pd
 from autogluon.multimodal import MultiModalPredictor
+
+KINDS = {
+    "both": (
+        ["image", "name"],
+        {"model.names": ["timm_image", "hf_text", "fusion_mlp"], "model.timm_image.checkpoint_name": "effnet"},
+    ),
+    "text": (["name"], {"model.names": ["hf_text"]}),
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -26,27 +35,32 @@ if __name__ == "__main__":
         table["image"] = [str(asked.set / path) for path in table["image"]]
     emoji = tables["train"]["unified"].drop_duplicates().sample(frac=0.15, random_state=asked.seed)
     held = tables["train"]["unified"].isin(emoji)
-    columns = ["image", "name", "subcategory"]
-    began = time.perf_counter()
-    predictor = MultiModalPredictor(label="subcategory", path=str(asked.out / "model"))
-    predictor.fit(
-        tables["train"].loc[~held, columns],
-        tuning_data=tables["train"].loc[held, columns],
-        time_limit=asked.seconds,
-        seed=asked.seed,
-        hyperparameters={
-            "model.names": ["timm_image", "hf_text", "fusion_mlp"],
-            "model.hf_text.checkpoint_name": str(asked.weights / "minilm"),
-            "model.timm_image.checkpoint_name": str(asked.weights / "effnet"),
-            "optim.lr": 5e-4,
-            "optim.max_epochs": 30,
-            "env.per_gpu_batch_size": 32,
-            "env.num_workers": 0,
-            "env.num_workers_inference": 0,
-        },
-    )
-    answers = {
-        split: predictor.predict(tables[split][columns[:2]]).tolist() for split in ("same_vendors", "other_vendors")
-    }
-    text = json.dumps({"seconds": time.perf_counter() - began, "answers": {"both": answers}})
+    answers, seconds = {}, {}
+    for kind, (columns, models) in KINDS.items():
+        began = time.perf_counter()
+        shutil.rmtree(asked.out / kind, ignore_errors=True)
+        predictor = MultiModalPredictor(label="subcategory", path=str(asked.out / kind))
+        places = {key: str(asked.weights / str(value)) for key, value in models.items() if key != "model.names"}
+        predictor.fit(
+            tables["train"].loc[~held, [*columns, "subcategory"]],
+            tuning_data=tables["train"].loc[held, [*columns, "subcategory"]],
+            time_limit=asked.seconds,
+            seed=asked.seed,
+            hyperparameters={
+                "model.names": models["model.names"],
+                **places,
+                "model.hf_text.checkpoint_name": str(asked.weights / "minilm"),
+                "optim.lr": 5e-4,
+                "optim.max_epochs": 30,
+                "env.per_gpu_batch_size": 32,
+                "env.num_workers": 0,
+                "env.num_workers_inference": 0,
+            },
+        )
+        answers[kind] = {
+            split: predictor.predict(tables[split][columns]).tolist() for split in ("same_vendors", "other_vendors")
+        }
+        seconds[kind] = time.perf_counter() - began
+    text = json.dumps({"seconds": seconds, "answers": answers})
+    asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "answers.json").write_text(text, encoding="utf-8")

@@ -96,9 +96,9 @@ def main() -> None:
     lines = [(f"probe, {kind}", found["seconds"], {t: [right[t]] for t in TESTS}) for kind, right in probe.items()]
     if asked.autogluon:
         ag = peer("autogluon_peer.py", asked.autogluon, data, weights, out / "autogluon")
-        lines.append(
-            ("AutoGluon MultiModal", ag["seconds"], {t: [_right(data, ag["answers"]["both"])[t]] for t in TESTS})
-        )
+        for kind, answers in ag["answers"].items():
+            right = _right(data, answers)
+            lines.append((f"AutoGluon MultiModal, {kind}", ag["seconds"][kind], {t: [right[t]] for t in TESTS}))
     runs = [automm(data, weights, out / f"automm-{seed}", seed, asked.overrides) for seed in asked.seeds]
     ours = [_right(data, run["answers"]) for run in runs]
     lines.append(("automm", float(np.mean([r["seconds"] for r in runs])), {t: [o[t] for o in ours] for t in TESTS}))
