@@ -181,7 +181,7 @@ class ClosedForm(Solver):
             l2 = self.l2 * max(rows.variance(), 1e-12)
             if rows.kept_TD is not None and len(rows) <= rows.kept_TD.shape[1]:
                 whole = wanted.block(np.arange(len(rows)), rows.kept_TD)
-                weight_DC, bias_C, left_out_NC = ridge.solve_wide(*whole, l2)
+                weight_DC, bias_C, left_out_NC = ridge.solve_wide(whole.x_ND, rows.products(), *whole[1:], l2)
                 return weight_DC, bias_C, left_out_NC[sample]
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
             return found.weight_PC, found.bias_C, found.left_out(*wanted.block(sample, rows.take(sample)))
@@ -196,15 +196,18 @@ class ClosedForm(Solver):
 
     def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: np.ndarray, job: FitJob) -> None:
         order = np.random.default_rng([job.seed, 0]).permutation(len(rows))
-        supports_SD = rows.take(order[: self.supports])
-        distance_SS = ridge.squared_distances(supports_SD, supports_SD)
+        exact = len(rows) <= self.supports
+        supports_SD = rows.take(np.arange(len(rows)) if exact else order[: self.supports])
+        distance_SS = (
+            ridge.distances_among(rows.products())
+            if exact and rows.kept_TD is not None
+            else ridge.squared_distances(supports_SD, supports_SD)
+        )
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
-        if len(supports_SD) == len(rows):
-            _, y_NC, weight_N = wanted.block(order, supports_SD)
+        if exact:
+            _, y_NC, weight_N = wanted.block(np.arange(len(rows)), supports_SD)
             solved = ridge.solve_kernel(np.exp(-gamma * distance_SS), y_NC, weight_N, self.l2)
-            weight_SC, bias_C, raw_NC = solved.weight_NC, solved.bias_C, np.empty_like(solved.left_out_NC)
-            raw_NC[order] = solved.left_out_NC
-            raw_SC = raw_NC[sample]
+            weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
         else:
             to_features_SP = ridge.nystroem(supports_SD, gamma)
             found = ridge.solve(

@@ -8,6 +8,8 @@ Shape legend: N rows of a block, T training rows, D width of the concatenation, 
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from automm.training.kernel_head import Concatenation
 from automm.types import Table
 
 IN_MEMORY = 1 << 30  # bytes of what the head reads that are kept
+_REMEMBERED = 512 << 20  # bytes of products of rows that stay for fits to come
 _ENCODED = 1024  # rows encoded at a time
 _BLOCK = 4096  # rows of a block where they are kept
 
@@ -88,6 +91,20 @@ class HeadRows:
             out[place_T[at_N[wanted_N]]] = x_ND[wanted_N]
         return out
 
+    def products(self) -> np.ndarray:
+        """Of every row with every row, float64 [T, T]; where rows are kept.
+
+        Candidates differ in how much a field counts more often than in what it is, so that each field's are remembered.
+        """
+        assert self.kept_TD is not None
+        out_TT = np.zeros((len(self), len(self)))
+        for start, width, weight in zip(
+            (0, *self._ends), self.fusion.parts, self.fusion.weight_F.tolist(), strict=True
+        ):
+            if weight:
+                out_TT += weight**2 * _products(self.kept_TD[:, start : start + width] / np.float32(weight))
+        return out_TT
+
     def variance(self) -> float:
         """Of all features together."""
         sums_D, squares_D = np.zeros((2, sum(self.fusion.parts)))
@@ -136,6 +153,21 @@ class HeadRows:
                 raw_ND[lacking_N, start : start + width] = mean_D[start : start + width]
             with torch.inference_mode():
                 raw_ND[:] = self.fusion.scaled(torch.from_numpy(raw_ND).to(device)).cpu().numpy()
+
+
+_remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of the rows, the last used last
+
+
+def _products(x_TW: np.ndarray) -> np.ndarray:
+    """x @ x.T, float64 [T, T], not to be written to."""
+    key = hashlib.blake2b(x_TW, digest_size=16, key=str(x_TW.shape).encode()).digest()
+    if key not in _remembered:
+        wide_TW = x_TW.astype(np.float64)
+        _remembered[key] = wide_TW @ wide_TW.T  # one array: BLAS computes but a triangle
+        while len(_remembered) > 1 and sum(each.nbytes for each in _remembered.values()) > _REMEMBERED:
+            _remembered.popitem(last=False)
+    _remembered.move_to_end(key)
+    return _remembered[key]
 
 
 class Wanted:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from automm.errors import TrialFailed
+
 _CHUNK = 4096
 _NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
 
@@ -96,14 +98,15 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
 
 
 def solve_wide(
-    x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float
+    x_ND: np.ndarray, products_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `solve` finds without a feature map, among the rows: cheaper where they are fewer than the features.
 
-    Its dual (Saunders et al. 1998), of centred features. Costs N^2 D + N^3 instead of N D^2 + D^3.
+    Its dual (Saunders et al. 1998), of centred features. Costs N^3 beside the products, instead of N D^2 + D^3.
 
     Args:
         x_ND: all rows.
+        products_NN: of each with each.
         y_NC: targets.
         weight_N: how much each row counts.
         l2: relative to the features' second moments.
@@ -111,22 +114,29 @@ def solve_wide(
     Returns:
         Weights [D, C], the bias [C], and what a fit without it would give each training row [N, C].
     """
-    share_N = weight_N / weight_N.sum()
-    x, y = x_ND.astype(np.float64), y_NC.astype(np.float64)
-    mean_D, mean_C = share_N @ x, share_N @ y
-    x -= mean_D
+    share_N, y = weight_N / weight_N.sum(), y_NC.astype(np.float64)
+    mean_D, mean_C = share_N @ x_ND, share_N @ y
+    to_mean_N = products_NN @ share_N
+    centred_NN = products_NN - to_mean_N[:, None] - to_mean_N + share_N @ to_mean_N
     penalty_N = l2 / np.maximum(share_N, 1e-12)
-    inverse_NN = _inverse(x @ x.T, penalty_N)
+    inverse_NN = _inverse(centred_NN, penalty_N)
     dual_NC = inverse_NN @ (y - mean_C)
-    weight_DC = x.T @ dual_NC
+    weight_DC = x_ND.T @ dual_NC - np.outer(mean_D, dual_NC.sum(0))
     kept_N = np.clip(penalty_N * np.diag(inverse_NN) - share_N, 1e-6, None)  # 1 - leverage
     return weight_DC, mean_C - mean_D @ weight_DC, y - penalty_N[:, None] * dual_NC / kept_N[:, None]
 
 
 def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
-    """Of a symmetric matrix without negative eigenvalues + diag(penalty_N), by Cholesky: half the work of any other."""
-    regularised = torch.from_numpy(matrix_NN + np.diag(penalty_N))
-    inverse_NN: np.ndarray = torch.cholesky_inverse(torch.linalg.cholesky(regularised)).numpy()
+    """Of a symmetric matrix without negative eigenvalues + diag(penalty_N), by Cholesky: half the work of any other.
+
+    Raises:
+        TrialFailed: the penalty is too small for the sum to have one.
+    """
+    try:
+        lower = torch.linalg.cholesky(torch.from_numpy(matrix_NN + np.diag(penalty_N)))
+    except torch.linalg.LinAlgError as error:
+        raise TrialFailed("training.l2 is too small for these rows to determine a solution") from error
+    inverse_NN: np.ndarray = torch.cholesky_inverse(lower).numpy()
     return inverse_NN
 
 
@@ -136,13 +146,21 @@ def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndar
 
 
 def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
-    """|x - s|^2, float64 [N, S]; of an array to itself in half the time."""
-    x = x_ND.astype(np.float64)
-    s = x if supports_SD is x_ND else supports_SD.astype(np.float64)  # one array: BLAS fills but a triangle
-    out_NS: np.ndarray = x @ s.T
-    out_NS *= -2
-    out_NS += np.square(x).sum(1)[:, None]
-    out_NS += np.square(s).sum(1)
+    """|x - s|^2, float64 [N, S]."""
+    x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64)
+    return _distances(x @ s.T, (x**2).sum(1), (s**2).sum(1))
+
+
+def distances_among(products_NN: np.ndarray) -> np.ndarray:
+    """Products of rows with each other -> |x - x'|^2, float64 [N, N]."""
+    square_N = np.diag(products_NN)
+    return _distances(products_NN, square_N, square_N)
+
+
+def _distances(products_NS: np.ndarray, square_N: np.ndarray, square_S: np.ndarray) -> np.ndarray:
+    out_NS: np.ndarray = products_NS * -2
+    out_NS += square_N[:, None]
+    out_NS += square_S
     return np.maximum(out_NS, 0.0, out=out_NS)
 
 

@@ -159,10 +159,25 @@ def test_few_rows_of_many_features_have_the_same_ridge():
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(2, 1, size=(12, 30)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
     expected = ridge.solve(np.asarray, [(x_ND, y_NC, weight_N)], 0.3)
-    weight_DC, bias_C, left_out_NC = ridge.solve_wide(x_ND, y_NC, weight_N, 0.3)
+    weight_DC, bias_C, left_out_NC = ridge.solve_wide(x_ND, x_ND @ x_ND.T, y_NC, weight_N, 0.3)
     np.testing.assert_allclose(weight_DC, expected.weight_PC, atol=1e-12)
     np.testing.assert_allclose(bias_C, expected.bias_C, atol=1e-12)
     np.testing.assert_allclose(left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
+
+
+def test_a_penalty_too_small_for_the_rows_fails_the_trial():
+    same_NN = np.ones((4, 4))
+    with pytest.raises(TrialFailed, match=r"training\.l2 is too small"):
+        ridge.solve_kernel(same_NN, np.eye(4), np.ones(4), 0.0)
+
+
+def test_products_of_rows_are_those_of_what_the_head_reads(gappy, candidate):
+    for weight in (1.0, 0.25, 0.0, 1.0):  # of what was computed before, too
+        job = gappy.job(candidate(solver="closed_form", image_weight=weight))
+        rows = head_rows.HeadRows(job.model, job.train, standard=False)
+        expected = rows.kept_TD.astype(np.float64) @ rows.kept_TD.astype(np.float64).T
+        np.testing.assert_allclose(rows.products(), expected, atol=1e-6)
+    assert len(head_rows._remembered) > 0
 
 
 def test_a_kernel_machine_keeps_no_more_supports_than_it_has_rows(bench, candidate, save_to):
