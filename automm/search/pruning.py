@@ -29,7 +29,7 @@ from statistics import median
 
 from automm.errors import ConfigError
 
-_PEERS = 8  # trials of the first rung
+_PEERS = 12  # trials measured at the first rung
 
 
 def rungs_between(min_epochs: int, max_epochs: int, eta: int) -> tuple[int, ...]:
@@ -88,7 +88,7 @@ class Halving:
         """
         for rung in reversed(range(self.top)):
             ranked = self._climbers(rung)
-            if more and rung == 0 and len(ranked) < _PEERS:
+            if more and rung == 0 and len(self._losses[0]) < _PEERS:
                 continue
             places, taken = len(ranked) // self.eta, len(self._promoted[rung])
             first = ranked[:places]

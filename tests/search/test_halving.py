@@ -155,11 +155,11 @@ def test_one_family_sends_no_pioneer():
 
 
 def test_nobody_is_trained_on_before_a_few_were_seen_unless_no_more_will_come():
-    few = halving([0.9 - 0.1 * trial for trial in range(7)], eta=3, families="abcdefg")
+    few = halving([0.9 - 0.05 * trial for trial in range(11)], eta=3, finished=(0, 1), families="abcdefghijk")
     assert few.promotable(more=True) is None
-    assert few.promotable(more=False) == (6, 0)
-    few.record(7, 0, 0.1, finished=False, family="h")
-    assert few.promotable(more=True) == (7, 0)
+    assert few.promotable(more=False) == (10, 0)
+    few.record(11, 0, 0.1, finished=True, family="l")
+    assert few.promotable(more=True) == (10, 0), "who finished was seen too"
 
 
 def test_the_family_that_looks_worst_sends_its_pioneer_first():
