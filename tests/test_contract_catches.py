@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,6 +225,11 @@ class GivesTwoKinds(Classification):
     gives = ("classes", "shares")
 
 
+class AddsStrangers(Classification):
+    def extra_rows(self, train):
+        return replace(train, targets=["maybe"] * len(train))
+
+
 class ListsTooLittle(Classification):
     """Has more metrics than it says."""
 
@@ -249,6 +255,7 @@ BREAKS = [
     ("task", ServedOtherwise, "check_answers", "a bundle that decodes by 'labels of half or more'"),
     ("task", NotShares, "check_label_numbers", "scores do not sum to 1"),
     ("task", GivesTwoKinds, "check_compared", "gives ('classes', 'shares'), not one kind"),
+    ("task", AddsStrangers, "check_extra_rows", "classes that no training row has: ['maybe'"),
     ("task", ListsTooLittle, "check_metrics", "`goals` does not list ['loss']"),
     ("metric", wrong_way, "check_direction", "perfect scores of classes give 1.0"),
     ("metric", nothing_of_what_is_constant, "check_gives_a_number", "RuntimeWarning"),

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 _MANY = 1000  # classes
 _FEW = 100  # training rows a class, on average, up to which its name is worth a row
-_WORD = re.compile(r"[^\W\d_]{2,}")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
 
 
 class Classification(Task):
@@ -36,7 +36,7 @@ class Classification(Task):
 
     Args:
         label_rows: learn from the classes' names too, where rows have texts and a class has few rows: every class whose
-            name is a word is a further training row, whose texts say the name and which lacks all else.
+            letters no other has is a further training row, whose texts say its name and which lacks all else.
     """
 
     goal = Goal("accuracy", "maximize")
@@ -45,6 +45,7 @@ class Classification(Task):
 
     def __init__(self, *, label_rows: bool = True) -> None:
         self.label_rows = label_rows
+        self._has_few_rows = False  # a class, on average; of the table that `fit` saw, whatever part is learnt from
 
     def fit(self, train: Table) -> None:
         """Learn the classes; where most stand in one row alone, or are very many, a warning says so.
@@ -54,6 +55,7 @@ class Classification(Task):
         """
         counts = Counter(self._names(train))
         self.labels = scoring.label_set(list(counts))
+        self._has_few_rows = len(train) <= _FEW * len(self.labels)
         alone = sum(count == 1 for count in counts.values())
         if len(counts) > _MANY or 2 * alone > len(counts):
             log.warning(
@@ -65,10 +67,12 @@ class Classification(Task):
             )
 
     def extra_rows(self, train: Table) -> Table | None:
-        """A row a class whose name is a word: see `label_rows`."""
+        """A row a class that has a name: see `label_rows`. Numbers, single letters and numbered codes are none."""
         texts = [spec.name for spec in train.schema.inputs if spec.modality == "text"]
-        named = [label for label in self.labels if _WORD.search(label)]
-        if not (self.label_rows and texts and named) or len(train) > _FEW * len(self.labels):
+        letters = {label: _NO_LETTERS.sub("", label).lower() for label in self.labels}
+        sharing = Counter(letters.values())
+        named = [label for label, each in letters.items() if len(each) > 1 and sharing[each] == 1]
+        if not (self.label_rows and self._has_few_rows and texts and named):
             return None
         said = Column([_BETWEEN_WORDS.sub(" ", label).strip() for label in named], np.arange(len(named)))
         nothing = Column([], np.full(len(named), -1))

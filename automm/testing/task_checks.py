@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from automm.data.split import joined
 from automm.runtime.decode import decoder
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing, balanced
 from automm.testing import samples
 from automm.testing.requirement import require
 from automm.testing.subject import Subject
-from automm.types import PAIR, Table
+from automm.types import PAIR, Column, FieldSpec, Schema, Table
 
 _READ = {  # by what targets are: their type and their axes
     "classes": (np.dtype(np.int64), 1),
@@ -144,6 +146,22 @@ def check_compared(under_test: Subject) -> None:
     require(axes == 1 or targets.shape == scores_BC.shape, f"scores are {scores_BC.shape}, targets {targets.shape}")
 
 
+def check_extra_rows(under_test: Subject) -> None:
+    """What a task adds to training rows, one of whose fields is a text, has their columns, and answers it knows."""
+    task, table = _fitted(under_test)
+    said = Column([f"row {at}" for at in range(len(table))], np.arange(len(table)))
+    schema = Schema((*table.schema.fields, FieldSpec("said", "text")))
+    table = replace(table, schema=schema, columns={**table.columns, "said": said})
+    extra = task.extra_rows(table)
+    if extra is None:
+        return
+    require(extra.columns.keys() == table.columns.keys(), f"extra rows have the columns {sorted(extra.columns)}")
+    require(extra.groups.keys() == table.groups.keys(), f"extra rows have the groups {sorted(extra.groups)}")
+    for name, array in task.targets(joined(table, extra)).items():
+        require(len(array) == len(table) + len(extra), f"with extra rows the targets {name!r} are {len(array)}")
+    require(not task.unseen(extra), f"extra rows have classes that no training row has: {task.unseen(extra)[:3]}")
+
+
 def check_answers(under_test: Subject) -> None:
     """Predictions and results are plain JSON; a bundle decodes alike; the perfect answers are not wrong."""
     task, table = _fitted(under_test)
@@ -166,6 +184,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_metrics,
     check_label_numbers,
     check_compared,
+    check_extra_rows,
     check_answers,
 )
 

@@ -165,7 +165,7 @@ class ClosedForm(Solver):
         head = job.model.heads[0]
         rows = HeadRows(job.model, job.train, standard=self.scaling == "standard")
         wanted = Wanted(job.task, job.train.table, balanced=self.balanced and job.task.CLASSES)
-        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows))[:_CALIBRATED]
+        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows) - job.extra)[:_CALIBRATED]
         if isinstance(head, KernelHead):
             self._solve_kernel(head, rows, wanted, sample, job)
             return

@@ -76,6 +76,7 @@ class FitJob:
     horizon: int  # what schedules are drawn over, so that a paused trial continues on the same curve
     settings: TrainingSettings
     checkpoint: Path | None = None  # the file to continue from; needed where start_epoch > 0
+    extra: int = 0  # the last training rows, which the task added: nothing that is judged looks like them
     save_to: Path | None = None  # a Snapshot to keep up to date after every epoch: its `best`, else its `model`, counts
 
 

@@ -161,13 +161,16 @@ _remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of th
 def _products(x_TW: np.ndarray) -> np.ndarray:
     """x @ x.T, float64 [T, T], not to be written to."""
     key = hashlib.blake2b(x_TW, digest_size=16, key=str(x_TW.shape).encode()).digest()
-    if key not in _remembered:
-        wide_TW = x_TW.astype(np.float64)
-        _remembered[key] = wide_TW @ wide_TW.T  # one array: BLAS computes but a triangle
-        while len(_remembered) > 1 and sum(each.nbytes for each in _remembered.values()) > _REMEMBERED:
+    if key in _remembered:
+        _remembered.move_to_end(key)
+        return _remembered[key]
+    wide_TW = x_TW.astype(np.float64)
+    found_TT: np.ndarray = wide_TW @ wide_TW.T  # one array: BLAS computes but a triangle
+    if found_TT.nbytes <= _REMEMBERED:
+        _remembered[key] = found_TT
+        while sum(each.nbytes for each in _remembered.values()) > _REMEMBERED:
             _remembered.popitem(last=False)
-    _remembered.move_to_end(key)
-    return _remembered[key]
+    return found_TT
 
 
 class Wanted:

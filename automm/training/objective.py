@@ -115,7 +115,7 @@ class TrainingObjective:
         limit = self.settings.search.max_gflop
         if limit is None:
             return None
-        gflop = self.gflop(candidate, fit_preprocessors(candidate, self.schema, self.train))
+        gflop = self.gflop(candidate, fit_preprocessors(candidate, self.schema, self.learnt))
         if gflop <= limit:
             return None
         return f"one training row takes {gflop:.3g} GFLOP forward, over the limit search.max_gflop={limit:g}"
@@ -164,6 +164,7 @@ class TrainingObjective:
             task=self.task,
             train=self._part(self.learnt, candidate, preprocessors),
             valid=self._part(self.valid, candidate, preprocessors),
+            extra=len(self.learnt) - len(self.train),
             seed=self.settings.seed,
             start_epoch=start,
             stop_epoch=stop,
@@ -180,7 +181,7 @@ class TrainingObjective:
         """The untrained model of a candidate, and the preprocessing of fields whose features are not kept."""
         kept = self._kept(candidate, self.schema)
         preprocessors = {
-            field.name: fit_preprocess(candidate, field, self.train)
+            field.name: fit_preprocess(candidate, field, self.learnt)
             for field in self.schema.inputs
             if field.name not in kept
         }
@@ -218,7 +219,7 @@ class TrainingObjective:
         encoders, preprocessors = {}, {}
         for field in self.schema.inputs:
             known = fitted.preprocessors.get(field.name)
-            preprocessors[field.name] = known or fit_preprocess(candidate, field, self.train)
+            preprocessors[field.name] = known or fit_preprocess(candidate, field, self.learnt)
             if known is None:
                 encoders[field.name] = build_encoder(candidate, field, preprocessors[field.name])
         return fitted.model.with_encoders(encoders), preprocessors
@@ -247,7 +248,7 @@ class TrainingObjective:
             if field.name in kept:
                 out.append(kept[field.name])
             else:
-                preprocess = fit_preprocess(candidate, field, self.train)
+                preprocess = fit_preprocess(candidate, field, self.learnt)
                 with torch.random.fork_rng(devices=[]):
                     out.append(build_encoder(candidate, field, preprocess).spec)
         return out
@@ -320,7 +321,7 @@ class TrainingObjective:
         for field in self.schema.inputs:
             component, options = encoder_of(candidate, field)
             frozen = component.factory.identity(**options)
-            names[field.name] = frozen or digest(fit_preprocess(candidate, field, self.train))
+            names[field.name] = frozen or digest(fit_preprocess(candidate, field, self.learnt))
         return names
 
     def state_of(self, trial: Trial) -> Path | None:

@@ -122,8 +122,8 @@ def solve_wide(
     inverse_NN = _inverse(centred_NN, penalty_N)
     dual_NC = inverse_NN @ (y - mean_C)
     weight_DC = x_ND.T @ dual_NC - np.outer(mean_D, dual_NC.sum(0))
-    kept_N = np.clip(penalty_N * np.diag(inverse_NN) - share_N, 1e-6, None)  # 1 - leverage
-    return weight_DC, mean_C - mean_D @ weight_DC, y - penalty_N[:, None] * dual_NC / kept_N[:, None]
+    left_N = np.diag(inverse_NN) - share_N / penalty_N  # (1 - leverage) / penalty
+    return weight_DC, mean_C - mean_D @ weight_DC, y - dual_NC / left_N[:, None]
 
 
 def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
@@ -132,8 +132,10 @@ def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
     Raises:
         TrialFailed: the penalty is too small for the sum to have one.
     """
+    regularised_NN = matrix_NN.copy()
+    regularised_NN.ravel()[:: len(regularised_NN) + 1] += penalty_N
     try:
-        lower = torch.linalg.cholesky(torch.from_numpy(matrix_NN + np.diag(penalty_N)))
+        lower = torch.linalg.cholesky(torch.from_numpy(regularised_NN))
     except torch.linalg.LinAlgError as error:
         raise TrialFailed("training.l2 is too small for these rows to determine a solution") from error
     inverse_NN: np.ndarray = torch.cholesky_inverse(lower).numpy()

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from automm.config import compose, to_settings
+from automm.search.strategies.design import first
 from automm.space import OneOf
 
 
@@ -14,6 +15,14 @@ def test_the_task_brings_ranges_for_training_from_scratch():
     assert found["training.batch_size"].choices == (320,)
     assert found["training.lr"].low >= 1e-4
     assert found["fusion.options.film.context"].choices == ("attention",)
+
+
+def test_the_default_tries_every_fusion_and_then_something():
+    settings = to_settings(compose(["+task=vqa"]), Path.cwd())
+    fusions = settings.space.params["fusion.name"].choices
+    spread_out = first(8, settings.search.trials, settings.space)
+    assert len(fusions) == 10
+    assert spread_out == len(fusions) < settings.search.trials
 
 
 def test_the_declared_ranges_are_a_word_away():

@@ -153,11 +153,12 @@ def test_classes_that_have_a_name_are_rows_with_nothing_but_that():
     [
         (["1", "2"], {}),
         (["a", "b"], {}),
+        (["cls_01", "cls_02"], {}),
         (["cat", "dog"], {"modalities": ("image",)}),
         (["cat", "dog"], {"label_rows": False}),
         (["cat", "dog"] * 101, {}),
     ],
-    ids=["numbers", "letters", "no texts", "not wanted", "many rows"],
+    ids=["numbers", "letters", "codes", "no texts", "not wanted", "many rows"],
 )
 def test_where_names_say_nothing_there_are_no_such_rows(targets, options):
     assert named(targets, **options) is None

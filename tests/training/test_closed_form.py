@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -163,6 +164,13 @@ def test_few_rows_of_many_features_have_the_same_ridge():
     np.testing.assert_allclose(weight_DC, expected.weight_PC, atol=1e-12)
     np.testing.assert_allclose(bias_C, expected.bias_C, atol=1e-12)
     np.testing.assert_allclose(left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
+    least = 1e-8  # where a fit with the row goes through it
+    rest, less = np.arange(12) != 5, weight_N.sum() / weight_N[np.arange(12) != 5].sum()
+    *_, left_out_NC = ridge.solve_wide(x_ND, x_ND @ x_ND.T, y_NC, weight_N, least)
+    weight_DC, bias_C, _ = ridge.solve_wide(
+        x_ND[rest], x_ND[rest] @ x_ND[rest].T, y_NC[rest], weight_N[rest], least * less
+    )
+    np.testing.assert_allclose(left_out_NC[5], x_ND[5] @ weight_DC + bias_C, rtol=1e-4)
 
 
 def test_a_penalty_too_small_for_the_rows_fails_the_trial():
@@ -171,13 +179,21 @@ def test_a_penalty_too_small_for_the_rows_fails_the_trial():
         ridge.solve_kernel(same_NN, np.eye(4), np.ones(4), 0.0)
 
 
-def test_products_of_rows_are_those_of_what_the_head_reads(gappy, candidate):
-    for weight in (1.0, 0.25, 0.0, 1.0):  # of what was computed before, too
+def test_products_of_rows_are_those_of_what_the_head_reads_and_computed_once_a_field(gappy, candidate, monkeypatch):
+    remembered = OrderedDict()
+    monkeypatch.setattr(head_rows, "_remembered", remembered)
+    for weight in (1.0, 0.25, 0.0, 1.0):
         job = gappy.job(candidate(solver="closed_form", image_weight=weight))
         rows = head_rows.HeadRows(job.model, job.train, standard=False)
         expected = rows.kept_TD.astype(np.float64) @ rows.kept_TD.astype(np.float64).T
         np.testing.assert_allclose(rows.products(), expected, atol=1e-6)
-    assert len(head_rows._remembered) > 0
+        assert len(remembered) == 2, "a field's weight is no part of what is remembered"
+    first, last = remembered.values()
+    assert all(rows.products() is not each for each in (first, last))
+    monkeypatch.setattr(head_rows, "_REMEMBERED", first.nbytes)
+    rows.part.table.columns["image"].index[:] = 0
+    head_rows.HeadRows(job.model, job.train, standard=True).products()
+    assert sum(each.nbytes for each in remembered.values()) <= first.nbytes, "what was used longest ago has gone"
 
 
 def test_a_kernel_machine_keeps_no_more_supports_than_it_has_rows(bench, candidate, save_to):
