@@ -60,9 +60,8 @@ class Driver:
 
     def decide(self) -> Decision | None:
         """The next decision; None when there is none before a running job ends, or none at all."""
-        more = self._wants_more()
-        going_up = self.history.halving.promotable(more=more)
-        if going_up is None and more:
+        going_up = self.history.halving.promotable()
+        if going_up is None and self._wants_more():
             return self._ask() or Decision("exhausted", None, {})
         if going_up is None and not self.history.pending:
             going_up = self.history.halving.closing()

@@ -4,7 +4,7 @@ Every trial is trained to the first rung and pauses there; whenever a worker is 
 top 1/eta of its rung goes on to the next one, from its checkpoint. Nobody waits for anybody, so it serves one worker
 and many. See Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020.
 
-Five things are ours, because a network may sit on a plateau at first and the best kind of it longest:
+Four things are ours, because a network may sit on a plateau at first and the best kind of it longest:
 
 - A paused loss is never taken for a final one. What is compared is the loss plus what others gained from that rung on:
   others of the same family (the same value of the space's widest choice) and, while none of them has gone on, those of
@@ -13,8 +13,6 @@ Five things are ours, because a network may sit on a plateau at first and the be
   with the worst trial, for so a plateau looks.
 - Ranks at the first rungs flip with every newcomer. No rung sends more than 1/eta of its trials on for that, but for
   whoever leads it: a leader may always go on.
-- A rung of a few is no ranking. While more candidates will come, nobody leaves the first one before `_PEERS` stand
-  there, as Hyper-Tune delays promotions (Li et al., VLDB 2022): what is spread out first is seen before any goes on.
 - A trial that finished (closed form, early stopping) counts at every further rung with the loss it has, but takes no
   place among those to be promoted: it has no plateau to come out of, the others may.
 
@@ -28,8 +26,6 @@ from collections.abc import Mapping
 from statistics import median
 
 from automm.errors import ConfigError
-
-_PEERS = 12  # trials measured at the first rung
 
 
 def rungs_between(min_epochs: int, max_epochs: int, eta: int) -> tuple[int, ...]:
@@ -79,17 +75,11 @@ class Halving:
         """A trial leaves `rung` for the next."""
         self._promoted[rung].add(trial)
 
-    def promotable(self, *, more: bool) -> tuple[int, int] | None:
+    def promotable(self) -> tuple[int, int] | None:
         """(trial, rung it leaves) of the best trial in the top 1/eta of its rung, a pioneer or a leader of a rung whose
-        places are taken, highest rung first.
-
-        Args:
-            more: new candidates will come.
-        """
+        places are taken, highest rung first."""
         for rung in reversed(range(self.top)):
             ranked = self._climbers(rung)
-            if more and rung == 0 and len(self._losses[0]) < _PEERS:
-                continue
             places, taken = len(ranked) // self.eta, len(self._promoted[rung])
             first = ranked[:places]
             if taken >= places:

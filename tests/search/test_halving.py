@@ -32,14 +32,14 @@ def test_impossible_rungs(low, high, eta):
 
 
 def test_one_in_eta_is_promoted_and_only_once():
-    assert halving([0.5, 0.4]).promotable(more=False) is None
+    assert halving([0.5, 0.4]).promotable() is None
     h = halving([0.5, 0.4, 0.6])
-    assert h.promotable(more=False) == (1, 0)
+    assert h.promotable() == (1, 0)
     h.promote(1, 0)
-    assert h.promotable(more=False) is None
+    assert h.promotable() is None
     for trial, loss in enumerate([0.1, 0.2, 0.9], start=3):
         h.record(trial, 0, loss, finished=False)
-    assert h.promotable(more=False) == (3, 0)
+    assert h.promotable() == (3, 0)
 
 
 def test_the_higher_rung_goes_first():
@@ -47,12 +47,12 @@ def test_the_higher_rung_goes_first():
     for trial in range(3):
         climb(h, trial, 1, 0.1 * trial)
     h.record(9, 0, 0.05, finished=False)
-    assert h.promotable(more=False) == (0, 1)
+    assert h.promotable() == (0, 1)
 
 
 def test_a_finished_trial_counts_everywhere_and_takes_no_place():
     h = halving([0.30, 0.5, 0.52, 0.54], finished=[0])
-    assert h.promotable(more=False) == (1, 0), "the best of those that have a plateau to come out of"
+    assert h.promotable() == (1, 0), "the best of those that have a plateau to come out of"
     climb(h, 1, 1, 0.45)
     assert h.best() == 0, "0.30 at rung 1 too"
     climb(h, 1, 2, 0.1)
@@ -62,7 +62,7 @@ def test_a_finished_trial_counts_everywhere_and_takes_no_place():
 def test_a_failed_trial_keeps_its_place_and_is_never_chosen():
     h = halving([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     h.fail(0)
-    assert h.promotable(more=False) == (1, 0)
+    assert h.promotable() == (1, 0)
     assert h.best() == 1
     assert 0 not in h.estimates()
 
@@ -81,7 +81,7 @@ def test_a_closed_form_does_not_hide_a_better_beginner():
 
 def test_somebody_reaches_the_top():
     h = halving([0.4, 0.2])
-    assert h.promotable(more=False) is None
+    assert h.promotable() is None
     assert h.closing() == (1, 0)
     climb(h, 1, 1, 0.2)
     assert h.closing() == (1, 1)
@@ -120,17 +120,17 @@ def test_a_pruned_loss_is_extrapolated():
 
 def test_every_second_place_is_a_pioneers_and_its_family_is_judged_by_it():
     h = halving([0.5, 0.51, 0.7, 0.72], rungs=(1, 2), eta=2, families="aabb")
-    assert h.promotable(more=False) == (0, 0)
+    assert h.promotable() == (0, 0)
     climb(h, 0, 1, 0.48, family="a")
     assert h.estimates()[2] == pytest.approx(0.7 - 0.02), "nobody of b was tried: what the best family gains"
-    assert h.promotable(more=False) == (2, 0), "the best of a family that nobody has seen beyond its plateau"
+    assert h.promotable() == (2, 0), "the best of a family that nobody has seen beyond its plateau"
     climb(h, 2, 1, 0.1, family="b")
     assert h.estimates()[1] == pytest.approx(0.51 - 0.02), "a is judged by what a gains"
     assert h.estimates()[3] == pytest.approx(0.72 - 0.6), "and b by what b gains"
-    assert h.promotable(more=False) is None, "3 belongs to the top half now, whose two places are taken"
+    assert h.promotable() is None, "3 belongs to the top half now, whose two places are taken"
     for trial in (4, 5):
         h.record(trial, 0, 0.9, finished=False, family="a")
-    assert h.promotable(more=False) == (3, 0)
+    assert h.promotable() == (3, 0)
 
 
 def test_a_rung_whose_places_are_taken_sends_on_its_leader_alone():
@@ -138,31 +138,23 @@ def test_a_rung_whose_places_are_taken_sends_on_its_leader_alone():
     climb(h, 0, 1, 0.4)
     h.record(3, 0, 0.55, finished=False)
     h.record(4, 0, 0.45, finished=False)
-    assert h.promotable(more=False) == (4, 0), "nobody of the rung is ahead of it"
+    assert h.promotable() == (4, 0), "nobody of the rung is ahead of it"
     climb(h, 4, 1, 0.35)
     h.record(5, 0, 0.46, finished=False)
-    assert h.promotable(more=False) is None, "second of six, and two went already"
+    assert h.promotable() is None, "second of six, and two went already"
 
 
 def test_pioneers_take_places_and_make_none():
     h = halving([0.1, 0.2, 0.3, 0.4], rungs=(1, 2), eta=4, families="abcd")
     climb(h, 0, 1, 0.1, family="a")
-    assert h.promotable(more=False) is None
+    assert h.promotable() is None
 
 
 def test_one_family_sends_no_pioneer():
-    assert halving([0.5, 0.7], eta=3, families="aa").promotable(more=False) is None
-
-
-def test_nobody_is_trained_on_before_a_few_were_seen_unless_no_more_will_come():
-    few = halving([0.9 - 0.05 * trial for trial in range(11)], eta=3, finished=(0, 1), families="abcdefghijk")
-    assert few.promotable(more=True) is None
-    assert few.promotable(more=False) == (10, 0)
-    few.record(11, 0, 0.1, finished=True, family="l")
-    assert few.promotable(more=True) == (10, 0), "who finished was seen too"
+    assert halving([0.5, 0.7], eta=3, families="aa").promotable() is None
 
 
 def test_the_family_that_looks_worst_sends_its_pioneer_first():
     h = halving([0.1, 0.6, 0.4, 0.9, 0.8, 0.7], rungs=(1, 2), eta=3, families="abcbcc")
     climb(h, 0, 1, 0.1, family="a")
-    assert h.promotable(more=False) == (1, 0)
+    assert h.promotable() == (1, 0)
