@@ -102,7 +102,8 @@ def solve_wide(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `solve` finds without a feature map, among the rows: cheaper where they are fewer than the features.
 
-    Its dual (Saunders et al. 1998), of centred features. Costs N^3 beside the products, instead of N D^2 + D^3.
+    Its dual (Saunders et al. 1998), left-out predictions after Cawley and Talbot (2004). Costs N^3 beside the products,
+    instead of N D^2 + D^3.
 
     Args:
         x_ND: all rows.
@@ -114,16 +115,13 @@ def solve_wide(
     Returns:
         Weights [D, C], the bias [C], and what a fit without it would give each training row [N, C].
     """
-    share_N, y = weight_N / weight_N.sum(), y_NC.astype(np.float64)
-    mean_D, mean_C = share_N @ x_ND, share_N @ y
-    to_mean_N = products_NN @ share_N
-    centred_NN = products_NN - to_mean_N[:, None] - to_mean_N + share_N @ to_mean_N
-    penalty_N = l2 / np.maximum(share_N, 1e-12)
-    inverse_NN = _inverse(centred_NN, penalty_N)
-    dual_NC = inverse_NN @ (y - mean_C)
-    weight_DC = x_ND.T @ dual_NC - np.outer(mean_D, dual_NC.sum(0))
-    left_N = np.diag(inverse_NN) - share_N / penalty_N  # (1 - leverage) / penalty
-    return weight_DC, mean_C - mean_D @ weight_DC, y - dual_NC / left_N[:, None]
+    penalty_N = l2 * weight_N.sum() / np.maximum(weight_N, 1e-12)
+    inverse_NN = _inverse(products_NN, penalty_N)
+    sum_N, y = inverse_NN.sum(0), y_NC.astype(np.float64)
+    bias_C = sum_N @ y / sum_N.sum()
+    dual_NC = inverse_NN @ (y - bias_C)
+    left_N = np.diag(inverse_NN) - sum_N**2 / sum_N.sum()
+    return x_ND.T @ dual_NC, bias_C, y - dual_NC / left_N[:, None]
 
 
 def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from autogluon.multimodal import MultiModalPredictor
 
+TYPES = {"image": "image_path", "name": "text"}
 KINDS = {
     "both": (
         ["image", "name"],
@@ -35,6 +36,8 @@ if __name__ == "__main__":
         table["image"] = [str(asked.set / path) for path in table["image"]]
     emoji = tables["train"]["unified"].drop_duplicates().sample(frac=0.15, random_state=asked.seed)
     held = tables["train"]["unified"].isin(emoji)
+    classes = tables["train"]["subcategory"]
+    held &= classes.isin(classes[~held])  # it takes no class to validate that it has not been trained on
     answers, seconds = {}, {}
     for kind, (columns, models) in KINDS.items():
         began = time.perf_counter()
@@ -44,6 +47,7 @@ if __name__ == "__main__":
         predictor.fit(
             tables["train"].loc[~held, [*columns, "subcategory"]],
             tuning_data=tables["train"].loc[held, [*columns, "subcategory"]],
+            column_types={column: TYPES[column] for column in columns},  # it takes names for categories
             time_limit=asked.seconds,
             seed=asked.seed,
             hyperparameters={

@@ -48,7 +48,8 @@ def make_image(out: Path) -> None:
     config = {name: value for name, value in model.pretrained_cfg.items() if value is not None}
     for origin in ("url", "hf_hub_id", "file"):
         config.pop(origin, None)
-    described = {"architecture": IMAGE_MODEL, "num_classes": 1000, "pretrained_cfg": config}
+    described = {"architecture": IMAGE_MODEL, "num_classes": 1000, "num_features": model.num_features}
+    described["pretrained_cfg"] = config
     (out / "config.json").write_text(json.dumps(described), encoding="utf-8")
 
 
