@@ -160,7 +160,7 @@ _remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of th
 
 def _products(x_TW: np.ndarray) -> np.ndarray:
     """x @ x.T, float64 [T, T], not to be written to."""
-    key = hashlib.blake2b(x_TW, digest_size=16, key=str(x_TW.shape).encode()).digest()
+    key = hashlib.blake2b(np.ascontiguousarray(x_TW).data, digest_size=16, key=str(x_TW.shape).encode()).digest()
     if key in _remembered:
         _remembered.move_to_end(key)
         return _remembered[key]

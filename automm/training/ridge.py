@@ -132,10 +132,9 @@ def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
     """
     regularised_NN = matrix_NN.copy()
     regularised_NN.ravel()[:: len(regularised_NN) + 1] += penalty_N
-    try:
-        lower = torch.linalg.cholesky(torch.from_numpy(regularised_NN))
-    except torch.linalg.LinAlgError as error:
-        raise TrialFailed("training.l2 is too small for these rows to determine a solution") from error
+    lower, broke_down = torch.linalg.cholesky_ex(torch.from_numpy(regularised_NN))
+    if int(broke_down):
+        raise TrialFailed("training.l2 is too small for these rows to determine a solution")
     inverse_NN: np.ndarray = torch.cholesky_inverse(lower).numpy()
     return inverse_NN
 
@@ -161,7 +160,8 @@ def _distances(products_NS: np.ndarray, square_N: np.ndarray, square_S: np.ndarr
     out_NS: np.ndarray = products_NS * -2
     out_NS += square_N[:, None]
     out_NS += square_S
-    return np.maximum(out_NS, 0.0, out=out_NS)
+    np.maximum(out_NS, 0.0, out=out_NS)
+    return out_NS
 
 
 def nystroem(supports_SD: np.ndarray, gamma: float) -> np.ndarray:

@@ -17,11 +17,8 @@ from autogluon.multimodal import MultiModalPredictor
 
 TYPES = {"image": "image_path", "name": "text"}
 KINDS = {
-    "both": (
-        ["image", "name"],
-        {"model.names": ["timm_image", "hf_text", "fusion_mlp"], "model.timm_image.checkpoint_name": "effnet"},
-    ),
-    "text": (["name"], {"model.names": ["hf_text"]}),
+    "both": (["image", "name"], ["timm_image", "hf_text", "fusion_mlp"]),
+    "text": (["name"], ["hf_text"]),
 }
 
 if __name__ == "__main__":
@@ -43,7 +40,7 @@ if __name__ == "__main__":
         began = time.perf_counter()
         shutil.rmtree(asked.out / kind, ignore_errors=True)
         predictor = MultiModalPredictor(label="subcategory", path=str(asked.out / kind))
-        places = {key: str(asked.weights / str(value)) for key, value in models.items() if key != "model.names"}
+        places = {"model.timm_image.checkpoint_name": str(asked.weights / "effnet")} if "image" in columns else {}
         predictor.fit(
             tables["train"].loc[~held, [*columns, "subcategory"]],
             tuning_data=tables["train"].loc[held, [*columns, "subcategory"]],
@@ -51,7 +48,7 @@ if __name__ == "__main__":
             time_limit=asked.seconds,
             seed=asked.seed,
             hyperparameters={
-                "model.names": models["model.names"],
+                "model.names": models,
                 **places,
                 "model.hf_text.checkpoint_name": str(asked.weights / "minilm"),
                 "optim.lr": 5e-4,

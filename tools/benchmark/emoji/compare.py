@@ -97,8 +97,8 @@ def main() -> None:
     if asked.autogluon:
         ag = peer("autogluon_peer.py", asked.autogluon, data, weights, out / "autogluon")
         for kind, answers in ag["answers"].items():
-            right = _right(data, answers)
-            lines.append((f"AutoGluon MultiModal, {kind}", ag["seconds"][kind], {t: [right[t]] for t in TESTS}))
+            of_test = _right(data, answers)
+            lines.append((f"AutoGluon MultiModal, {kind}", ag["seconds"][kind], {t: [of_test[t]] for t in TESTS}))
     runs = [automm(data, weights, out / f"automm-{seed}", seed, asked.overrides) for seed in asked.seeds]
     ours = [_right(data, run["answers"]) for run in runs]
     lines.append(("automm", float(np.mean([r["seconds"] for r in runs])), {t: [o[t] for o in ours] for t in TESTS}))
