@@ -36,7 +36,7 @@ class Classification(Task):
 
     Args:
         label_rows: learn from the classes' names too, where rows have texts and a class has few rows: every class whose
-            letters no other has is a further training row, whose texts say its name and which lacks all else.
+            name, digits aside, no other shares is a further training row: its texts say the name, it lacks all else.
     """
 
     goal = Goal("accuracy", "maximize")
@@ -45,7 +45,7 @@ class Classification(Task):
 
     def __init__(self, *, label_rows: bool = True) -> None:
         self.label_rows = label_rows
-        self._has_few_rows = False  # a class, on average; of the table that `fit` saw, whatever part is learnt from
+        self._has_few_rows = False  # at most _FEW a class in the table given to `fit`; folds and refits go by that too
 
     def fit(self, train: Table) -> None:
         """Learn the classes; where most stand in one row alone, or are very many, a warning says so.

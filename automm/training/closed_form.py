@@ -180,9 +180,9 @@ class ClosedForm(Solver):
         if self.method == "ridge":
             l2 = self.l2 * max(rows.variance(), 1e-12)
             if rows.kept_TD is not None and len(rows) <= rows.kept_TD.shape[1]:
-                whole = wanted.block(np.arange(len(rows)), rows.kept_TD)
-                weight_DC, bias_C, left_out_NC = ridge.solve_wide(whole.x_ND, rows.products(), *whole[1:], l2)
-                return weight_DC, bias_C, left_out_NC[sample]
+                _, y_NC, weight_N = wanted.block(np.arange(len(rows)), rows.kept_TD)
+                solved = ridge.solve_kernel(rows.products(), y_NC, weight_N, l2)
+                return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
             return found.weight_PC, found.bias_C, found.left_out(*wanted.block(sample, rows.take(sample)))
         sampled = wanted.block(sample, rows.take(sample))
@@ -195,14 +195,13 @@ class ClosedForm(Solver):
         return mean_CD.T, bias_C, sampled.x_ND @ mean_CD.T + bias_C
 
     def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: np.ndarray, job: FitJob) -> None:
-        order = np.random.default_rng([job.seed, 0]).permutation(len(rows))
         exact = len(rows) <= self.supports
-        supports_SD = rows.take(np.arange(len(rows)) if exact else order[: self.supports])
-        distance_SS = (
-            ridge.distances_among(rows.products())
-            if exact and rows.kept_TD is not None
-            else ridge.squared_distances(supports_SD, supports_SD)
-        )
+        chosen = np.random.default_rng([job.seed, 0]).permutation(len(rows))[: self.supports]
+        supports_SD = rows.take(np.arange(len(rows)) if exact else chosen)
+        if exact and rows.kept_TD is not None:
+            distance_SS = ridge.distances_among(rows.products())
+        else:
+            distance_SS = ridge.squared_distances(supports_SD, supports_SD)
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
         if exact:
             _, y_NC, weight_N = wanted.block(np.arange(len(rows)), supports_SD)

@@ -1,6 +1,6 @@
 """Ridge regression with its leave-one-out predictions: in one pass over the rows, or among few rows of many features.
 
-Shape legend: N rows, D numbers a row, P features, C outputs, S supports.
+Shape legend: N rows of D numbers, P features, C outputs, S supports.
 """
 
 from __future__ import annotations
@@ -72,56 +72,35 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
 
 @dataclass(frozen=True)
 class Dual:
-    """A regression that was solved among its rows."""
+    """A regression that was solved among its rows: `kernel to the training rows @ weight_NC + bias_C`."""
 
-    weight_NC: np.ndarray  # of the kernel to each training row
+    weight_NC: np.ndarray
     bias_C: np.ndarray
-    left_out_NC: np.ndarray  # what a fit without it would give each training row
+    left_out_NC: np.ndarray  # what a fit without it would give each training row; exact
 
 
 def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Dual:
-    """The same minimum for features that are a kernel's, all rows its supports; exact, and so are its predictions.
+    """The same minimum for features that are a kernel's, all rows its supports; costs N^3, however many features.
 
-    The bias is the targets' weighted mean, and no row is left out of that. Costs N^3.
-
-    Args:
-        kernel_NN: symmetric; not kept.
-        y_NC: targets.
-        weight_N: how much each row counts.
-        l2: relative to the kernel's diagonal.
-    """
-    total = float(weight_N.sum())
-    bias_C = weight_N @ y_NC / total
-    inverse_NN = _inverse(kernel_NN, l2 * total / np.maximum(weight_N, 1e-12))
-    weight_NC = inverse_NN @ (y_NC - bias_C)
-    return Dual(weight_NC, bias_C, y_NC - weight_NC / np.diag(inverse_NN)[:, None])
-
-
-def solve_wide(
-    x_ND: np.ndarray, products_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `solve` finds without a feature map, among the rows: cheaper where they are fewer than the features.
-
-    Its dual (Saunders et al. 1998), left-out predictions after Cawley and Talbot (2004). Costs N^3 beside the products,
-    instead of N D^2 + D^3.
+    So are plain features, whose kernel is the products of the rows x: their weights are `x.T @ weight_NC`, and where
+    rows are fewer than features that is cheaper than `solve`. The dual of ridge regression (Saunders et al., ICML 1998)
+    with an unpenalised bias, and its leave-one-out predictions (Cawley and Talbot, Neural Networks 17, 2004).
 
     Args:
-        x_ND: all rows.
-        products_NN: of each with each.
+        kernel_NN: symmetric, without negative eigenvalues.
         y_NC: targets.
         weight_N: how much each row counts.
-        l2: relative to the features' second moments.
+        l2: as `solve` takes it.
 
-    Returns:
-        Weights [D, C], the bias [C], and what a fit without it would give each training row [N, C].
+    Raises:
+        TrialFailed: `l2` is too small for these rows to determine a solution.
     """
-    penalty_N = l2 * weight_N.sum() / np.maximum(weight_N, 1e-12)
-    inverse_NN = _inverse(products_NN, penalty_N)
+    inverse_NN = _inverse(kernel_NN, l2 * weight_N.sum() / np.maximum(weight_N, 1e-12))
     sum_N, y = inverse_NN.sum(0), y_NC.astype(np.float64)
     bias_C = sum_N @ y / sum_N.sum()
-    dual_NC = inverse_NN @ (y - bias_C)
+    weight_NC = inverse_NN @ (y - bias_C)
     left_N = np.diag(inverse_NN) - sum_N**2 / sum_N.sum()
-    return x_ND.T @ dual_NC, bias_C, y - dual_NC / left_N[:, None]
+    return Dual(weight_NC, bias_C, y - weight_NC / left_N[:, None])
 
 
 def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:

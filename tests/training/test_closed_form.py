@@ -89,19 +89,21 @@ def test_a_modality_of_weight_zero_is_left_out(bench, candidate):
         bench.fit(candidate(solver="closed_form", image_weight=0.0, text_weight=0.0))
 
 
-def test_with_all_rows_as_supports_the_kernel_machine_is_exact():
+@pytest.mark.parametrize("l2", [0.05, 1e-8])  # with the least a fit goes through its rows
+def test_with_all_rows_as_supports_the_kernel_machine_is_exact(l2):
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(size=(14, 3)), rng.normal(size=(14, 2)), rng.uniform(1, 2, 14)
     kernel_NN = ridge.gaussian(x_ND, x_ND, 0.3)
-    solved = ridge.solve_kernel(kernel_NN, y_NC, weight_N, 0.05)
-    penalty = np.diag(0.05 * weight_N.sum() / weight_N)
-    centred_NC = y_NC - weight_N @ y_NC / weight_N.sum()
-    np.testing.assert_allclose((kernel_NN + penalty) @ solved.weight_NC, centred_NC, atol=1e-10)
+    solved = ridge.solve_kernel(kernel_NN, y_NC, weight_N, l2)
+    penalty_NN = np.diag(l2 * weight_N.sum() / weight_N)
+    np.testing.assert_allclose((kernel_NN + penalty_NN) @ solved.weight_NC + solved.bias_C, y_NC, atol=1e-6)
+    np.testing.assert_allclose(solved.weight_NC.sum(0), 0.0, atol=1e-6 * np.abs(solved.weight_NC).max())
     for row in (0, 9):
         rest = np.arange(14) != row
-        inner = kernel_NN[np.ix_(rest, rest)] + penalty[np.ix_(rest, rest)]
-        expected = kernel_NN[row, rest] @ np.linalg.solve(inner, centred_NC[rest]) + solved.bias_C
-        np.testing.assert_allclose(solved.left_out_NC[row], expected, rtol=1e-8)
+        same = l2 * weight_N.sum() / weight_N[rest].sum()  # as penalty of each row that is left
+        without = ridge.solve_kernel(kernel_NN[np.ix_(rest, rest)], y_NC[rest], weight_N[rest], same)
+        expected = kernel_NN[row, rest] @ without.weight_NC + without.bias_C
+        np.testing.assert_allclose(solved.left_out_NC[row], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("options", [
@@ -160,17 +162,10 @@ def test_few_rows_of_many_features_have_the_same_ridge():
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(2, 1, size=(12, 30)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
     expected = ridge.solve(np.asarray, [(x_ND, y_NC, weight_N)], 0.3)
-    weight_DC, bias_C, left_out_NC = ridge.solve_wide(x_ND, x_ND @ x_ND.T, y_NC, weight_N, 0.3)
-    np.testing.assert_allclose(weight_DC, expected.weight_PC, atol=1e-12)
-    np.testing.assert_allclose(bias_C, expected.bias_C, atol=1e-12)
-    np.testing.assert_allclose(left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
-    least = 1e-8  # where a fit with the row goes through it
-    rest, less = np.arange(12) != 5, weight_N.sum() / weight_N[np.arange(12) != 5].sum()
-    *_, left_out_NC = ridge.solve_wide(x_ND, x_ND @ x_ND.T, y_NC, weight_N, least)
-    weight_DC, bias_C, _ = ridge.solve_wide(
-        x_ND[rest], x_ND[rest] @ x_ND[rest].T, y_NC[rest], weight_N[rest], least * less
-    )
-    np.testing.assert_allclose(left_out_NC[5], x_ND[5] @ weight_DC + bias_C, rtol=1e-4)
+    solved = ridge.solve_kernel(x_ND @ x_ND.T, y_NC, weight_N, 0.3)
+    np.testing.assert_allclose(x_ND.T @ solved.weight_NC, expected.weight_PC, atol=1e-12)
+    np.testing.assert_allclose(solved.bias_C, expected.bias_C, atol=1e-12)
+    np.testing.assert_allclose(solved.left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
 
 
 def test_a_penalty_too_small_for_the_rows_fails_the_trial():
@@ -179,21 +174,26 @@ def test_a_penalty_too_small_for_the_rows_fails_the_trial():
         ridge.solve_kernel(same_NN, np.eye(4), np.ones(4), 0.0)
 
 
-def test_products_of_rows_are_those_of_what_the_head_reads_and_computed_once_a_field(gappy, candidate, monkeypatch):
+def test_products_of_rows_are_those_of_what_the_head_reads(gappy, candidate, monkeypatch):
     remembered = OrderedDict()
     monkeypatch.setattr(head_rows, "_remembered", remembered)
-    for weight in (1.0, 0.25, 0.0, 1.0):
+
+    def read(weight, *, standard=False):
         job = gappy.job(candidate(solver="closed_form", image_weight=weight))
-        rows = head_rows.HeadRows(job.model, job.train, standard=False)
+        rows = head_rows.HeadRows(job.model, job.train, standard=standard)
         expected = rows.kept_TD.astype(np.float64) @ rows.kept_TD.astype(np.float64).T
-        np.testing.assert_allclose(rows.products(), expected, atol=1e-6)
-        assert len(remembered) == 2, "a field's weight is no part of what is remembered"
-    first, last = remembered.values()
-    assert all(rows.products() is not each for each in (first, last))
-    monkeypatch.setattr(head_rows, "_REMEMBERED", first.nbytes)
-    rows.part.table.columns["image"].index[:] = 0
-    head_rows.HeadRows(job.model, job.train, standard=True).products()
-    assert sum(each.nbytes for each in remembered.values()) <= first.nbytes, "what was used longest ago has gone"
+        np.testing.assert_allclose(rows.products(), expected, atol=1e-5)
+        return {id(each) for each in remembered.values()}
+
+    once = read(1.0)
+    first = list(remembered.values())  # held, so that no other array gets their places
+    assert len(once) == 2, "one a field"
+    assert read(0.25) == read(0.0) == read(1.0) == once, "computed once, whatever a field counts"
+    monkeypatch.setattr(head_rows, "_REMEMBERED", first[0].nbytes)
+    assert len(read(1.0, standard=True) - once) == 1, "the bound holds one, and the last used stays"
+    monkeypatch.setattr(head_rows, "_REMEMBERED", 0)
+    remembered.clear()
+    assert read(1.0) == set()
 
 
 def test_a_kernel_machine_keeps_no_more_supports_than_it_has_rows(bench, candidate, save_to):
