@@ -40,7 +40,7 @@ from automm.space import Space
 from automm.tasks.judged import Judge, aim, goals_of, judged_by
 from automm.tasks.task import Task
 from automm.tasks.unseen import report_unseen
-from automm.training.device import device_name
+from automm.training.device import device_model, device_name
 from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
@@ -50,6 +50,7 @@ log = logging.getLogger("automm")
 
 MAJORITY = "majority"
 _MEMBERS = "members"  # the stage that says who is averaged
+_MANY, _AHEAD_OF_MANY = 50, 3  # trials from which on news may be older, and jobs that then wait for workers
 
 
 @dataclass(frozen=True)
@@ -388,6 +389,7 @@ class Run:
             bundle=bundle,
             explained=self.explained,
             members=self.members.weights if self.trained.members else {},
+            device=device_model(self.settings.training),
         )
 
     def report(self, values: Mapping[str, Any]) -> Path:
@@ -454,10 +456,15 @@ def _check_target(settings: Settings) -> None:
 
 def _placed(settings: Settings) -> Settings:
     """Settings whose trials do not share a GPU, unless somebody said how many shall; nor leave a process that alone
-    knows their components."""
-    search = settings.search
-    if search.executor.name != "processes" or search.executor.options.get("slots") is not None:
+    knows their components; nor wait for each other where there are many."""
+    search, options = settings.search, settings.search.executor.options
+    if search.executor.name != "processes":
         return settings
-    if device_name(settings.training) == "cpu" and not registry.in_session():
+    alone = device_name(settings.training) != "cpu" or registry.in_session()
+    if alone and options.get("slots") is None:
+        executor = ComponentSettings("in_process")
+    elif search.trials >= _MANY and options.get("ahead") is None:
+        executor = ComponentSettings("processes", {**options, "ahead": _AHEAD_OF_MANY})
+    else:
         return settings
-    return replace(settings, search=replace(search, executor=ComponentSettings("in_process")))
+    return replace(settings, search=replace(search, executor=executor))

@@ -272,6 +272,7 @@ def provenance(data: ReportData) -> Markup:
     spent = [[words(stage), seconds(value)] for stage, value in (data.result.get("seconds") or {}).items()]
     versions = [[name, text] for name, text in (data.result.get("versions") or {}).items()]
     machine = [[words(key), _machine(value)] for key, value in (data.result.get("cpu") or {}).items()]
+    machine.append(["trained on", str(data.result.get("device", "cpu"))])
     columns = [
         element("div", element("h3", title), table(["", ""], rows, numeric_from=9))
         for title, rows in (("Rows", counted), ("Time", spent), ("Processor", machine), ("Versions", versions))

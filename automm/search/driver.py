@@ -62,7 +62,8 @@ class Driver:
         """The next decision; None when there is none before a running job ends, or none at all."""
         going_up = self.history.halving.promotable()
         if going_up is None and self._wants_more():
-            return self._ask() or Decision("exhausted", None, {})
+            ahead = self._ahead() if self._has_longest_way() else None
+            return ahead or self._ask() or Decision("exhausted", None, {})
         if going_up is None and not self.history.pending:
             going_up = self.history.halving.closing()
         if going_up is None:
@@ -91,9 +92,9 @@ class Driver:
         self.apply(event)
 
     def _ahead(self) -> Decision | None:
-        """Where others still run and a place would stay empty, the leader trains on, an epoch at a time.
+        """Where others still run, the leader trains on, an epoch at a time.
 
-        Nothing is decided by that. But whoever wins is trained to the end, and it is likely to be the leader.
+        Its further values decide nothing. But whoever wins is trained to the end, and it is likely to be the leader.
         """
         leader = self.history.best
         if leader is None or leader.finished or leader.pending is not None or not self.history.pending:
@@ -103,11 +104,26 @@ class Driver:
             return None
         return Decision("promote", leader.number, {"start": epochs, "stop": epochs + 1})
 
-    def _wants_more(self) -> bool:
-        if self.history.exhausted:
+    def _has_longest_way(self) -> bool:
+        """Whether the leader is expected to win and has more epochs before it than the candidates still to come have
+        at the first rung.
+
+        Its epochs follow each other on one worker: the others wait for it in the end unless they begin in time.
+        """
+        leader = self.history.best
+        if leader is None or self._horizon is None:
             return False
-        forbidden = sum(trial.state == "infeasible" for trial in self.history.trials)
-        return len(self.history.trials) - forbidden < self._budget
+        losses, left = self.history.halving.estimates(), self._budget - self._asked()
+        if min(losses, key=lambda trial: (losses[trial], trial)) != leader.number:
+            return False
+        return self._horizon - leader.epochs > left * self.history.halving.rungs[0]
+
+    def _asked(self) -> int:
+        """Candidates that count against the budget: what is refused before it runs costs nothing."""
+        return sum(trial.state != "infeasible" for trial in self.history.trials)
+
+    def _wants_more(self) -> bool:
+        return not self.history.exhausted and self._asked() < self._budget
 
     def _ask(self) -> Decision | None:
         self._tell_news()

@@ -83,6 +83,11 @@ def device_name(settings: TrainingSettings) -> str:
     return "cuda" if found and settings.device != "cpu" else "cpu"
 
 
+def device_model(settings: TrainingSettings) -> str:
+    """The name of the GPU that trains, or `cpu`; raises what `device_name` does."""
+    return torch.cuda.get_device_name() if device_name(settings) == "cuda" else "cpu"
+
+
 def moved(batch: Batch, device: torch.device) -> Batch:
     """The batch on a device."""
     if device.type == "cpu":

@@ -96,10 +96,14 @@ def test_a_failed_export_keeps_the_figures(tmp_path, cache, capsys):
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [(("strategy=nevergrad", "strategy.optimizer=NelderMead"), "NelderMead"), (("executor.slots=0",), "slots=0")],
+    [
+        (("strategy=nevergrad", "strategy.optimizer=NelderMead"), "NelderMead"),
+        (("executor.slots=0",), "slots=0"),
+        (("executor.slots=2", "executor.ahead=-1"), "ahead=-1"),
+    ],
 )
 def test_what_the_search_cannot_be_made_from_leaves_no_run_behind(tmp_path, cache, wrong, said):
-    more = ("executor=processes",) if "executor.slots=0" in wrong else ()
+    more = ("executor=processes",) if wrong[0].startswith("executor.") else ()
     with pytest.raises(ConfigError, match=said):
         run(settings_in(tmp_path, cache, *more, *wrong))
     assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from automm.choices import for_modalities
@@ -45,6 +46,7 @@ def test_result_json_keeps_its_contract(finished):
     assert values["bundle"] == "bundle"
     assert values["versions"]["automm"]
     assert values["cpu"]["flags"] is not None
+    assert values["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
 
 def test_what_the_winner_relies_on_is_measured_on_the_test(finished):

@@ -188,6 +188,19 @@ def test_when_time_is_up_what_is_under_way_counts_for_nothing(tmp_path):
     assert story(cut) == story(whole)
 
 
+def test_jobs_wait_for_workers_as_far_ahead_as_asked(tmp_path):
+    asked = {"trials": 10, "strategy": "portfolio"}
+
+    def launched_first(name, ahead):
+        study = run(tmp_path / name, executor=ComponentSettings("processes", {"slots": 2, "ahead": ahead}), **asked)
+        assert study.stopped_by == "trials"
+        return [kind for kind, _, _ in story(tmp_path / name)].index("tell")
+
+    assert [launched_first(str(ahead), ahead) for ahead in (0, 1, 3)] == [2, 3, 5]
+    launched_first("again", 3)
+    assert story(tmp_path / "again") == story(tmp_path / "3")
+
+
 TWO = {"executor": ComponentSettings("processes", {"slots": 2}), "trials": 8, "max_epochs": 4}
 
 
@@ -196,12 +209,24 @@ def test_a_place_that_would_stay_empty_trains_the_leader_on(tmp_path):
     found = run(tmp_path / "ahead", **TWO, horizon=20)
     again = run(tmp_path / "again", **TWO, horizon=20)
     ahead = [(trial, data) for kind, trial, data in story(tmp_path / "ahead") if kind == "promote" and data["stop"] > 4]
-    assert ahead == [(found.best.number, {"start": 4, "stop": 5})]
-    assert found.best.epochs == 5
+    assert ahead == [(found.best.number, {"start": at, "stop": at + 1}) for at in range(4, found.best.epochs)]
+    assert found.best.epochs > 5
     assert [t.values for t in found.trials] == [t.values for t in plain.trials], "nothing is decided by that"
     assert found.best.number == plain.best.number
     assert story(tmp_path / "again") == story(tmp_path / "ahead")
     assert again.best.values == found.best.values
+
+
+def test_the_leader_trains_on_once_its_way_is_the_longest(tmp_path):
+    def asked_before(horizon):
+        run(tmp_path / str(horizon), **TWO, horizon=horizon)
+        told = story(tmp_path / str(horizon))
+        first = next(at for at, (_, _, data) in enumerate(told) if data.get("start") == 4)
+        return [kind for kind, _, _ in told[:first]].count("ask")
+
+    # at its last rung of 4, each candidate to come takes 2: a way of 4 is longer than one of them, of 16 than seven
+    assert asked_before(8) == 7
+    assert asked_before(20) < 7
 
 
 def test_the_leader_trains_on_no_further_than_the_horizon(tmp_path):

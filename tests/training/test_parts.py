@@ -13,7 +13,7 @@ from automm.settings import TrainingSettings
 from automm.training import checkpoint
 from automm.training.allocator import keep_freed_memory
 from automm.training.checkpoint import Snapshot
-from automm.training.device import device_name
+from automm.training.device import device_model, device_name
 from automm.training.evaluate import scores
 from automm.training.muon import Muon, orthogonalised
 from automm.training.optimizer import PEAK, make_optimizer, set_factor
@@ -135,3 +135,4 @@ def test_a_fit_on_a_gpu(bench, candidate, precision):
     settings = dataclasses.replace(job.settings, device="cuda", precision=precision)
     result = build_solver(candidate(lr=2e-2)).fit(dataclasses.replace(job, settings=settings), lambda *_: None)
     assert result.values["accuracy"] > 0.9
+    assert device_model(settings) == torch.cuda.get_device_name()

@@ -20,7 +20,6 @@ from automm.search.executors.executor import Ended, Executor, OnReport
 from automm.search.executors.frames import receive, send
 from automm.trial import Job, Objective, Outcome
 
-_AHEAD = 1  # jobs that wait for the next free worker, so that none idles while the oldest job goes on
 _PATIENCE = 5.0  # seconds a worker has to end by itself
 
 
@@ -44,13 +43,17 @@ class Processes(Executor):
 
     Args:
         slots: worker processes; None = one a physical core.
+        ahead: jobs beyond those, decided on before a worker is free for them, so that none idles while the oldest job
+            goes on. The more, the older the news they are decided on. None = 1, or 3 in a run of 50 trials and more.
     """
 
-    def __init__(self, *, slots: int | None = None) -> None:
+    def __init__(self, *, slots: int | None = None, ahead: int | None = None) -> None:
         if slots is not None and slots < 1:
             raise OutOfRange(f"executor.slots={slots} is not allowed: at least 1, or null for one a core")
+        if ahead is not None and ahead < 0:
+            raise OutOfRange(f"executor.ahead={ahead} is not allowed: at least 0, or null")
         self.slots = slots or physical()
-        self.capacity = self.slots + _AHEAD
+        self.capacity = self.slots + (1 if ahead is None else ahead)
         self._objective = b""
         self._workers: list[_Worker] = []
         self._order: deque[_Waiting] = deque()

@@ -8,6 +8,8 @@
 Everybody gets the same frozen weights and the same rows, and is judged on two tests: other emoji by the vendors that
 were trained on, and by two others. automm's test split is the first; the second is answered by its bundle. Differences
 to the probe are paired by row; their interval is a bootstrap over emoji, for drawings of one are no independent rows.
+
+What is finished under `--out` is kept: the same command goes on where one was stopped. `--fresh` starts anew.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _RESAMPLES = 10_000
 
 
 def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> dict[str, Any]:
-    """One run of the command line, and what its bundle answers."""
+    """One run of the command line, or the rest of one that was stopped, and what its bundle answers."""
     command = [
         sys.executable, "-m", "automm", "+task=classification", f"data.train={data / 'train.csv'}",
         f"data.test={data / 'same_vendors.csv'}", "data.target=subcategory", "data.group=unified", "data.drop=[vendor]",
@@ -40,7 +42,8 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
         f"encoder.image.weights=file:{weights / 'effnet' / 'model.safetensors'}", "search.timeout=300", f"seed={seed}",
         f"run.dir={run}", f"cache_dir={run.parent / 'cache'}", *more,
     ]  # fmt: skip
-    subprocess.run(command, check=True)
+    if not (run / "result.json").exists():
+        subprocess.run(command, check=True)
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     predictor = Predictor.open(run / "bundle")
     answers = {}
@@ -51,10 +54,12 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
 
 
 def peer(script: str, python: str, data: Path, weights: Path, out: Path, *more: str) -> dict[str, Any]:
-    """What a peer answers."""
-    places = ["--set", str(data), "--weights", str(weights), "--out", str(out)]
-    subprocess.run([python, str(_HERE / script), *places, *more], check=True)
-    return dict(json.loads((out / "answers.json").read_text(encoding="utf-8")))
+    """What a peer answers, or has answered."""
+    answers = out / "answers.json"
+    if not answers.exists():
+        places = ["--set", str(data), "--weights", str(weights), "--out", str(out)]
+        subprocess.run([python, str(_HERE / script), *places, *more], check=True)
+    return dict(json.loads(answers.read_text(encoding="utf-8")))
 
 
 def interval(better: np.ndarray, emoji: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -86,11 +91,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--autogluon", help="the Python of a virtual environment that has autogluon.multimodal")
+    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left under --out")
     parser.add_argument("overrides", nargs="*", help="further overrides for automm")
     asked = parser.parse_args()
     data, weights, out = asked.set.resolve(), asked.weights.resolve(), asked.out.resolve()
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    if asked.fresh:
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
     found = peer("probe.py", sys.executable, data, weights, out / "probe")
     probe = {kind: _right(data, answers) for kind, answers in found["answers"].items()}
     lines = [(f"probe, {kind}", found["seconds"], {t: [right[t]] for t in TESTS}) for kind, right in probe.items()]

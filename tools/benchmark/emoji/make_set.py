@@ -4,8 +4,9 @@
 
 Needs npm, which fetches the packages emoji-datasource-{google,twitter,apple,facebook} 16.0.0 (Google's Noto,
 Apache-2.0; Twitter's Twemoji, CC-BY 4.0; the drawings of Apple and Facebook are theirs, for measuring only). Writes
-train.csv, same_vendors.csv, other_vendors.csv and the images they name. The emoji are shared out by a seeded draw; both
-drawings of one are on one side.
+train.csv, same_vendors.csv, other_vendors.csv and the images they name. A seeded draw shares the emoji out, or a table
+you have does (`--trained FILE.csv`): those of its column `unified` are trained on and the rest tested on. Both drawings
+of one are on one side.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ SHARE = 0.7  # of the emoji that are trained on
 COLUMNS = ("image", "name", "subcategory", "unified", "vendor")
 
 
-def make(out: Path, seed: int) -> None:
-    """Fetch, draw and write."""
+def make(out: Path, seed: int, trained: Path | None = None) -> None:
+    """Fetch, draw or read off what is trained on, and write."""
     out.mkdir(parents=True, exist_ok=True)
     emoji: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -35,8 +36,14 @@ def make(out: Path, seed: int) -> None:
             found = _fetched(vendor, Path(folder), out / "img" / vendor)
             emoji = emoji or found
     emoji = sorted((e for e in emoji if all(e[f"has_img_{v}"] for v in TRAINED)), key=lambda e: str(e["unified"]))
-    order = np.random.default_rng(seed).permutation(len(emoji))
-    cut = round(SHARE * len(emoji))
+    if trained is None:
+        order = np.random.default_rng(seed).permutation(len(emoji))
+        cut = round(SHARE * len(emoji))
+    else:
+        with trained.open(newline="", encoding="utf-8") as stream:
+            listed = {row["unified"] for row in csv.DictReader(stream)}
+        order = np.argsort([each["unified"] not in listed for each in emoji], kind="stable")
+        cut = sum(each["unified"] in listed for each in emoji)
     parts = {
         "train": (order[:cut], TRAINED),
         "same_vendors": (order[cut:], TRAINED),
@@ -81,6 +88,7 @@ def _fetched(vendor: str, folder: Path, images: Path) -> list[dict[str, object]]
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--trained", type=Path, help="a CSV whose emoji are trained on, in place of a draw")
     asked = parser.parse_args()
-    make(asked.out, asked.seed)
+    make(asked.out, asked.seed, asked.trained)
