@@ -56,7 +56,7 @@ def result_of(
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
         explained: what the winner relies on, and how far its scores can be believed, by key.
         members: the weights of the models that were averaged, by trial; empty where there is no ensemble.
-        device: what the models were trained on, `cpu` or a GPU's name.
+        device: what models are trained on where the run was finished, `cpu` or a GPU's name.
     """
     states: list[str] = [trial.state for trial in searched.trials]
     return {

@@ -272,10 +272,11 @@ def provenance(data: ReportData) -> Markup:
     spent = [[words(stage), seconds(value)] for stage, value in (data.result.get("seconds") or {}).items()]
     versions = [[name, text] for name, text in (data.result.get("versions") or {}).items()]
     machine = [[words(key), _machine(value)] for key, value in (data.result.get("cpu") or {}).items()]
-    machine.append(["trained on", str(data.result.get("device", "cpu"))])
+    if "device" in data.result:
+        machine.append(["trained on", str(data.result["device"])])
     columns = [
         element("div", element("h3", title), table(["", ""], rows, numeric_from=9))
-        for title, rows in (("Rows", counted), ("Time", spent), ("Processor", machine), ("Versions", versions))
+        for title, rows in (("Rows", counted), ("Time", spent), ("Machine", machine), ("Versions", versions))
         if rows
     ]
     said = "Refit and baselines are what their fits took; side by side that is more than the clock showed."

@@ -62,7 +62,7 @@ class Driver:
         """The next decision; None when there is none before a running job ends, or none at all."""
         going_up = self.history.halving.promotable()
         if going_up is None and self._wants_more():
-            ahead = self._ahead() if self._has_longest_way() else None
+            ahead = self._ahead(self.history.halving.rungs[0]) if self._has_longest_way() else None
             return ahead or self._ask() or Decision("exhausted", None, {})
         if going_up is None and not self.history.pending:
             going_up = self.history.halving.closing()
@@ -91,8 +91,8 @@ class Driver:
                 )
         self.apply(event)
 
-    def _ahead(self) -> Decision | None:
-        """Where others still run, the leader trains on, an epoch at a time.
+    def _ahead(self, step: int = 1) -> Decision | None:
+        """Where others still run, the leader trains on, `step` epochs at a time.
 
         Its further values decide nothing. But whoever wins is trained to the end, and it is likely to be the leader.
         """
@@ -102,21 +102,22 @@ class Driver:
         epochs, last_rung = leader.epochs, self.history.halving.rungs[-1]
         if self._horizon is None or not last_rung <= epochs < self._horizon:
             return None
-        return Decision("promote", leader.number, {"start": epochs, "stop": epochs + 1})
+        return Decision("promote", leader.number, {"start": epochs, "stop": min(epochs + step, self._horizon)})
 
     def _has_longest_way(self) -> bool:
         """Whether the leader is expected to win and has more epochs before it than the candidates still to come have
         at the first rung.
 
-        Its epochs follow each other on one worker: the others wait for it in the end unless they begin in time.
+        Its epochs follow each other on one worker: the others wait for it in the end unless they begin in time. Of one
+        that was trained to the last rung alone nothing can be expected: what others gain there is not known.
         """
-        leader = self.history.best
-        if leader is None or self._horizon is None:
+        leader, halving = self.history.best, self.history.halving
+        if leader is None or self._horizon is None or len(halving.arrived()) < 2:
             return False
-        losses, left = self.history.halving.estimates(), self._budget - self._asked()
-        if min(losses, key=lambda trial: (losses[trial], trial)) != leader.number:
+        if self._horizon - leader.epochs <= (self._budget - self._asked()) * halving.rungs[0]:
             return False
-        return self._horizon - leader.epochs > left * self.history.halving.rungs[0]
+        losses = halving.estimates()
+        return min(losses, key=lambda trial: (losses[trial], trial)) == leader.number
 
     def _asked(self) -> int:
         """Candidates that count against the budget: what is refused before it runs costs nothing."""

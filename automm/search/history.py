@@ -79,9 +79,9 @@ class History:
         elif event.kind == "report":
             trial.reports.append((event.data["epoch"], dict(event.data["values"])))
         elif event.kind == "promote":
-            trial.state = "running"
             trial.pending = Job(trial.number, trial.candidate, event.data["start"], event.data["stop"])
-            if event.data["stop"] in self.halving.rungs:
+            if event.data["stop"] in self.halving.rungs:  # else it has been measured at the last, and is only taken on
+                trial.state = "running"
                 self.halving.promote(trial.number, self.halving.rungs.index(event.data["stop"]) - 1)
         elif event.kind == "tell":
             self._tell(trial, event.data)

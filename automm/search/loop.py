@@ -58,7 +58,8 @@ def search(
         study: a study open for writing. Events of the past are replayed, not run.
         on_event: sees every new event, after it is committed.
         horizon: epochs to which the winner will be trained on from its last checkpoint. A place that would stay empty
-            while others run is used for a part of that, by whoever leads then. None = it is trained anew, or not.
+            while others run is used for a part of that, by whoever leads then; so are places before the last
+            candidates, where that way is the longest. None = it is trained anew, or not.
 
     Raises:
         StudyError: the study was begun with other settings, or cannot be replayed by what is installed.

@@ -99,14 +99,17 @@ class Halving:
         At least max(1, n // eta^top) of the n trials that can climb are trained to the last rung, if they live.
         """
         quota = max(1, len(self._climbers(0)) // self.eta**self.top)
-        arrived = [t for t in self._losses[self.top] if t not in self._failed and self._done_at.get(t, self.top) > 0]
-        if len(arrived) >= quota:
+        if len(self.arrived()) >= quota:
             return None
         for rung in reversed(range(self.top)):
             for trial in self._climbers(rung):
                 if self._may_leave(trial, rung):
                     return trial, rung
         return None
+
+    def arrived(self) -> list[int]:
+        """Living trials that climbed to the last rung, none where there is but one."""
+        return [t for t in self._losses[self.top] if t not in self._failed and self._done_at.get(t, self.top) > 0]
 
     def best(self) -> int | None:
         """The trial with the lowest loss at the highest rung that anyone was trained to: equal fidelity or nothing."""

@@ -140,7 +140,7 @@ class TrainingObjective:
             report=report,
         )
         result = fitted.result
-        if self.settings.search.ensemble > 1:
+        if self.settings.search.ensemble > 1 and job.stop <= self.settings.search.max_epochs:
             part = self._part(self.valid, job.candidate, fitted.preprocessors)
             with deterministic(torch.device(device_name(self.settings.training)), self.settings.training.threads):
                 np.save(folder / _SCORES, scores(fitted.model, self.task, part, batch_size=_MOST_ROWS))

@@ -53,7 +53,7 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
     Args:
         phi: features of rows; called a block at a time.
         blocks: all rows in pieces, each `x_ND`, their targets `y_NC` and how much each counts, `weight_N`.
-        l2: relative to the features' second moments.
+        l2: added to the diagonal of the features' weighted second moments.
     """
     sums = None
     for x_ND, y_NC, weight_N in blocks:
@@ -76,7 +76,7 @@ class Dual:
 
     weight_NC: np.ndarray
     bias_C: np.ndarray
-    left_out_NC: np.ndarray  # what a fit without it would give each training row; exact
+    left_out_NC: np.ndarray  # what a fit without it would give each training row; exact, the penalty being the same
 
 
 def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Dual:
@@ -99,7 +99,7 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     sum_N, y = inverse_NN.sum(0), y_NC.astype(np.float64)
     bias_C = sum_N @ y / sum_N.sum()
     weight_NC = inverse_NN @ (y - bias_C)
-    left_N = np.diag(inverse_NN) - sum_N**2 / sum_N.sum()
+    left_N = np.maximum(np.diag(inverse_NN) - sum_N**2 / sum_N.sum(), np.finfo(np.float64).tiny)
     return Dual(weight_NC, bias_C, y - weight_NC / left_N[:, None])
 
 

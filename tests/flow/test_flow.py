@@ -198,3 +198,16 @@ def test_a_candidate_of_too_many_operations_is_infeasible_and_says_so(finished, 
     said = r"one training row takes \S+ GFLOP forward, over the limit search\.max_gflop=\S+"
     assert all(re.fullmatch(said, trial.reason) for trial in over)
     assert sum(trial.state == "completed" for trial in trials) == 3, "what is refused costs nothing of the budget"
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("search.trials=49",), {"slots": 2, "ahead": None}),
+        (("search.trials=50",), {"slots": 2, "ahead": 3}),
+        (("search.trials=50", "executor.ahead=0"), {"slots": 2, "ahead": 0}),
+    ],
+)
+def test_long_searches_let_more_jobs_wait(tmp_path, words, options):
+    asked = settings_in(tmp_path, "executor=processes", "executor.slots=2", *words)
+    assert Run(asked).settings.search.executor.options == options

@@ -44,7 +44,8 @@ class Processes(Executor):
     Args:
         slots: worker processes; None = one a physical core.
         ahead: jobs beyond those, decided on before a worker is free for them, so that none idles while the oldest job
-            goes on. The more, the older the news they are decided on. None = 1, or 3 in a run of 50 trials and more.
+            goes on. The more, the older the news they are decided on, and the more is thrown away when time is up.
+            None = 1, or 0 for one worker; `automm` makes it 3 for a run of 50 trials and more.
     """
 
     def __init__(self, *, slots: int | None = None, ahead: int | None = None) -> None:
@@ -53,7 +54,7 @@ class Processes(Executor):
         if ahead is not None and ahead < 0:
             raise OutOfRange(f"executor.ahead={ahead} is not allowed: at least 0, or null")
         self.slots = slots or physical()
-        self.capacity = self.slots + (1 if ahead is None else ahead)
+        self.capacity = self.slots + (int(self.slots > 1) if ahead is None else ahead)
         self._objective = b""
         self._workers: list[_Worker] = []
         self._order: deque[_Waiting] = deque()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import shutil
 import subprocess
@@ -42,8 +43,7 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
         f"encoder.image.weights=file:{weights / 'effnet' / 'model.safetensors'}", "search.timeout=300", f"seed={seed}",
         f"run.dir={run}", f"cache_dir={run.parent / 'cache'}", *more,
     ]  # fmt: skip
-    if not (run / "result.json").exists():
-        subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # a finished run is shown again, and one of other settings refused
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     predictor = Predictor.open(run / "bundle")
     answers = {}
@@ -54,11 +54,16 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
 
 
 def peer(script: str, python: str, data: Path, weights: Path, out: Path, *more: str) -> dict[str, Any]:
-    """What a peer answers, or has answered."""
-    answers = out / "answers.json"
+    """What a peer answers, or has answered to the same question."""
+    answers, question = out / "answers.json", out / "asked.json"
+    rows = {split: hashlib.sha256((data / f"{split}.csv").read_bytes()).hexdigest() for split in ("train", *TESTS)}
+    asked = json.dumps({"rows": rows, "weights": str(weights), "options": more})
     if not answers.exists():
         places = ["--set", str(data), "--weights", str(weights), "--out", str(out)]
         subprocess.run([python, str(_HERE / script), *places, *more], check=True)
+        question.write_text(asked, encoding="utf-8")
+    if question.read_text(encoding="utf-8") != asked:
+        raise SystemExit(f"{answers} answers other rows or other weights. Next: name another --out, or say --fresh.")
     return dict(json.loads(answers.read_text(encoding="utf-8")))
 
 

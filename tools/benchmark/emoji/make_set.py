@@ -5,7 +5,7 @@
 Needs npm, which fetches the packages emoji-datasource-{google,twitter,apple,facebook} 16.0.0 (Google's Noto,
 Apache-2.0; Twitter's Twemoji, CC-BY 4.0; the drawings of Apple and Facebook are theirs, for measuring only). Writes
 train.csv, same_vendors.csv, other_vendors.csv and the images they name. A seeded draw shares the emoji out, or a table
-you have does (`--trained FILE.csv`): those of its column `unified` are trained on and the rest tested on. Both drawings
+you have does (`--known FILE.csv`): those of its column `unified` are trained on and the rest tested on. Both drawings
 of one are on one side.
 """
 
@@ -27,7 +27,7 @@ SHARE = 0.7  # of the emoji that are trained on
 COLUMNS = ("image", "name", "subcategory", "unified", "vendor")
 
 
-def make(out: Path, seed: int, trained: Path | None = None) -> None:
+def make(out: Path, seed: int, known: Path | None = None) -> None:
     """Fetch, draw or read off what is trained on, and write."""
     out.mkdir(parents=True, exist_ok=True)
     emoji: list[dict[str, object]] = []
@@ -36,12 +36,14 @@ def make(out: Path, seed: int, trained: Path | None = None) -> None:
             found = _fetched(vendor, Path(folder), out / "img" / vendor)
             emoji = emoji or found
     emoji = sorted((e for e in emoji if all(e[f"has_img_{v}"] for v in TRAINED)), key=lambda e: str(e["unified"]))
-    if trained is None:
+    if known is None:
         order = np.random.default_rng(seed).permutation(len(emoji))
         cut = round(SHARE * len(emoji))
     else:
-        with trained.open(newline="", encoding="utf-8") as stream:
+        with known.open(newline="", encoding="utf-8") as stream:
             listed = {row["unified"] for row in csv.DictReader(stream)}
+        if strange := listed - {each["unified"] for each in emoji}:
+            raise SystemExit(f"{known} names {len(strange)} emoji that {VERSION} lacks: {min(strange)}, ...")
         order = np.argsort([each["unified"] not in listed for each in emoji], kind="stable")
         cut = sum(each["unified"] in listed for each in emoji)
     parts = {
@@ -49,13 +51,13 @@ def make(out: Path, seed: int, trained: Path | None = None) -> None:
         "same_vendors": (order[cut:], TRAINED),
         "other_vendors": (order[cut:], OTHERS),
     }
-    known = {emoji[at]["subcategory"] for at in order[:cut]}
+    classes = {emoji[at]["subcategory"] for at in order[:cut]}
     for name, (numbers, vendors) in parts.items():
         rows = [
             {**_row(emoji[at]), "image": f"img/{vendor}/{emoji[at]['image']}", "vendor": vendor}
             for at in sorted(numbers)
             for vendor in vendors
-            if emoji[at][f"has_img_{vendor}"] and emoji[at]["subcategory"] in known
+            if emoji[at][f"has_img_{vendor}"] and emoji[at]["subcategory"] in classes
         ]
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
@@ -88,7 +90,8 @@ def _fetched(vendor: str, folder: Path, images: Path) -> list[dict[str, object]]
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--trained", type=Path, help="a CSV whose emoji are trained on, in place of a draw")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--seed", type=int, default=0, help="of the draw")
+    how.add_argument("--known", type=Path, help="a CSV whose emoji are trained on, in place of a draw")
     asked = parser.parse_args()
-    make(asked.out, asked.seed, asked.trained)
+    make(asked.out, asked.seed, asked.known)
