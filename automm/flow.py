@@ -34,6 +34,7 @@ from automm.result import result_of
 from automm.run_dir import RunDir, write_json
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
+from automm.search.selection import lead
 from automm.search.study import Event, Study
 from automm.settings import ComponentSettings, Settings
 from automm.space import Space
@@ -206,11 +207,28 @@ class Run:
                 f"none of {len(found.trials)} trials could be measured: {'; '.join(reasons[:3]) or 'no reason given'}. "
                 "Next: mend what is named, or widen the space, in a new run.dir."
             )
+        found = self._proven(found)
         self._choose_members(found)
         self.objective.keep({trial.number for trial in self._kept(found)})
         if isinstance(self.trials_objective, FoldedObjective):
             self.trials_objective.close()
         return found
+
+    def _proven(self, found: SearchResult) -> SearchResult:
+        """With the defaults for the best, unless that beat them by more than chance."""
+        best, defaults, margin = found.best, found.trials[0], self.settings.search.margin
+        comparable = best is not defaults and defaults.state == "completed" and self.goal.metric == "accuracy"
+        if not margin or best is None or not comparable or self._judge is not None:
+            return found
+        rows = len(self.trials_objective.judged)
+        ahead = lead(best, defaults, rows)
+        if ahead >= margin:
+            return found
+        self.progress.say(
+            f"trial {best.number} is ahead of the defaults by {ahead:.1f} standard errors on {rows} validation rows, "
+            f"less than search.margin={margin:g}: the defaults stay"
+        )
+        return replace(found, best=defaults)
 
     @cached_property
     def members(self) -> Members:

@@ -1,4 +1,4 @@
-"""Which of a search's models are better together: greedy selection of an ensemble (Caruana et al. 2004, ICML)."""
+"""Which of a search's models are better together, and whether the best is better than what the search began with."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from automm.trial import Trial
+
 STEPS = 25  # members are drawn into the bag; each weighs as often as it was
 
 
 def greedy(
     scores: Mapping[int, np.ndarray], loss: Callable[[np.ndarray], float], *, most: int
 ) -> tuple[dict[int, float], float]:
-    """Weights by member, which sum to 1, and the loss of the mean that they make.
+    """Weights by member, which sum to 1, and the loss of the mean that they make (Caruana et al., ICML 2004).
 
     Whichever member lessens the loss of the mean most is drawn into the bag, again and again; what counts is the bag at
     its best, the smallest of those as good. A single member means that no other betters it.
@@ -35,3 +37,15 @@ def greedy(
         if found[chosen] < least:
             best, least = {member: times / step for member, times in drawn.items()}, found[chosen]
     return best, least
+
+
+def lead(best: Trial, defaults: Trial, rows: int) -> float:
+    """By how many standard errors of its own accuracy, a share of `rows` taken as independent, the best is ahead.
+
+    The best of many candidates is the luckiest of them too, and of few rows luck is all there may be. The one standard
+    error rule prefers the simplest model that close to the best (Breiman et al., Classification and Regression Trees,
+    1984); here that is the one nobody searched for. Infinite where a difference leaves no room for an error.
+    """
+    accuracy = best.values["accuracy"]
+    ahead, error = accuracy - defaults.values["accuracy"], math.sqrt(max(accuracy * (1 - accuracy), 0.0) / rows)
+    return ahead / error if error else math.inf if ahead else 0.0

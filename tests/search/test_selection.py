@@ -1,7 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 
-from automm.search.selection import STEPS, greedy
+from automm.search.selection import STEPS, greedy, lead
+from automm.trial import Trial
 
 WANTED_B = np.tile([0, 1], 50)
 
@@ -52,3 +55,12 @@ def test_no_more_members_than_asked_for_and_weights_as_often_as_drawn():
         losses.append(loss)
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize(
+    ("best", "rows", "errors"),
+    [(0.776, 402, 0.72), (0.776, 40_200, 7.21), (0.761, 402, 0.0), (1.0, 402, math.inf)],
+)
+def test_a_lead_is_counted_in_standard_errors(best, rows, errors):
+    first, second = (Trial(number, {}, "", values={"accuracy": value}) for number, value in ((0, 0.761), (1, best)))
+    assert lead(second, first, rows) == pytest.approx(errors, abs=0.01)
