@@ -228,7 +228,7 @@ class Run:
             f"trial {best.number} is ahead of the defaults by {ahead:.1f} standard errors on {rows} validation rows, "
             f"less than search.margin={margin:g}: the defaults stay"
         )
-        return replace(found, best=defaults)
+        return replace(found, best=defaults, passed_over=best)
 
     @cached_property
     def members(self) -> Members:

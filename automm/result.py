@@ -74,6 +74,7 @@ def result_of(
         "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},
         "best": {
             "trial": best.number,
+            "passed_over": None if searched.passed_over is None else searched.passed_over.number,
             "candidate": best.candidate,
             "overrides": [*settings.overrides, *overrides(best.candidate)],
             "valid": dict(valid),

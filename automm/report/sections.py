@@ -61,7 +61,7 @@ def headline(data: ReportData) -> Markup:
             f"Task {words(str(result.get('task')))}, seed {result.get('seed')}. ",
             f"{trials.get('total', len(data.trials))} trials{f' ({counts})' if counts else ''}, {spent} in all; ",
             f"the search ended because {ending(result.get('stopped_by'))}. ",
-            f"The best validated configuration is {signature(candidate)}." if candidate else "No trial was completed.",
+            _found(candidate, (result.get("best") or {}).get("passed_over")),
         ]
     )
     tiles = [
@@ -76,6 +76,17 @@ def headline(data: ReportData) -> Markup:
     ]
     title = element("h1", f"automm: {words(str(result.get('task')))}")
     return element("header", title, element("p", said, class_="soft"), element("div", *tiles, class_="tiles"))
+
+
+def _found(candidate: Mapping[str, Any], passed_over: int | None) -> str:
+    if not candidate:
+        return "No trial was completed."
+    if passed_over is None:
+        return f"The best validated configuration is {signature(candidate)}."
+    return (
+        f"The defaults stay, {signature(candidate)}: trial {passed_over} was ahead of them on the validation rows by "
+        "less than search.margin standard errors."
+    )
 
 
 def _against(group: str, models: Mapping[str, Mapping[str, float]], metric: str, *, lower: bool) -> str:

@@ -35,6 +35,7 @@ class SearchResult:
     trials: list[Trial]
     stopped_by: StoppedBy
     seconds: float  # of searching, over all sessions
+    passed_over: Trial | None = None  # who was ahead of the best on the validation rows, but by no more than luck
 
 
 def search(

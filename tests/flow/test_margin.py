@@ -45,8 +45,11 @@ def test_without_a_margin_the_best_is_the_best(best_of):
     searched, best = best_of(0)
     values = [trial.values["accuracy"] for trial in searched.trials]
     assert best == int(np.argmax(values)) > 0
+    assert searched.passed_over is None
 
 
 def test_a_lead_within_the_margin_leaves_the_defaults(best_of, capsys):
-    assert best_of(10)[1] == 0
+    searched, best = best_of(10)
+    assert best == 0
+    assert searched.passed_over.number > 0
     assert "less than search.margin=10: the defaults stay" in capsys.readouterr().err

@@ -328,3 +328,13 @@ def test_a_number_is_neither_right_nor_wrong_and_a_list_reads_as_words(tmp_path,
     assert "answer: 1000.25" in words
     assert "✗ war" in words
     assert "✓" not in words
+
+
+def test_it_says_that_the_defaults_stay_and_what_was_trained_on(short, tmp_path):
+    best = short.result["best"] | {"passed_over": 5}
+    told = replace(short, result=short.result | {"best": best, "device": "NVIDIA <H200>"})
+    text = " ".join(Page(write_report(tmp_path, told).read_text(encoding="utf-8")).text)
+    assert "The defaults stay" in text
+    assert "trial 5 was ahead of them on the validation rows" in text
+    assert "NVIDIA <H200>" in text
+    assert "The best validated configuration" not in text

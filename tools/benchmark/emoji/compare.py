@@ -59,10 +59,11 @@ def peer(script: str, python: str, data: Path, weights: Path, out: Path, *more: 
     rows = {split: hashlib.sha256((data / f"{split}.csv").read_bytes()).hexdigest() for split in ("train", *TESTS)}
     asked = json.dumps({"rows": rows, "weights": str(weights), "options": more})
     if not answers.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        question.write_text(asked, encoding="utf-8")
         places = ["--set", str(data), "--weights", str(weights), "--out", str(out)]
         subprocess.run([python, str(_HERE / script), *places, *more], check=True)
-        question.write_text(asked, encoding="utf-8")
-    if question.read_text(encoding="utf-8") != asked:
+    if not question.exists() or question.read_text(encoding="utf-8") != asked:
         raise SystemExit(f"{answers} answers other rows or other weights. Next: name another --out, or say --fresh.")
     return dict(json.loads(answers.read_text(encoding="utf-8")))
 
