@@ -16,10 +16,16 @@ from weights import effnet, effnet_source, minilm, tiny_bert, tiny_clip, tiny_cl
 __all__ = ["effnet", "effnet_source", "minilm", "tiny_bert", "tiny_clip", "tiny_clip_on_bert"]
 
 GOLDEN = Path(__file__).parent / "golden"
+LONG = ("tests/flow/", "tests/test_plugin_wheel", "tests/test_component_contracts", "tests/export/", "tests/encoders/")
 
 
 def pytest_addoption(parser):
     parser.addoption("--regenerate-golden", action="store_true", help="rewrite tests/golden from what runs now")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that no worker is left with one of them while the others have ended."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture
