@@ -19,12 +19,13 @@ import numpy as np
 from automm import registry
 from automm.data.source import Source
 from automm.ensemble import Ensemble
-from automm.errors import ConfigError, ExportError, StudyError
+from automm.errors import ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
 from automm.members import Members, choose_members
+from automm.preflight import check_target, placed
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
@@ -36,7 +37,7 @@ from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
 from automm.search.selection import lead
 from automm.search.study import Event, Study
-from automm.settings import ComponentSettings, Settings
+from automm.settings import Settings
 from automm.space import Space
 from automm.tasks.judged import Judge, aim, goals_of, judged_by
 from automm.tasks.task import Task
@@ -51,7 +52,6 @@ log = logging.getLogger("automm")
 
 MAJORITY = "majority"
 _MEMBERS = "members"  # the stage that says who is averaged
-_MANY, _AHEAD_OF_MANY = 50, 3  # trials from which on news may be older, and jobs that then wait for workers
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,15 @@ class Run:
     """
 
     def __init__(self, settings: Settings, *, judge: Judge | None = None) -> None:
-        self.settings = _placed(settings)
+        self.settings = placed(settings)
         self._judge = judge
         self.dir = RunDir(settings.run_dir)
         self.dir.check(settings.config)
         self._began = time.monotonic()
         self._earlier = self.dir.spent()
         self._study: Study | None = None
+        self._concluding = False  # whether the winner is exported as soon as there is one
+        self._exported: tuple[str | None, ExportError | None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +116,7 @@ class Run:
     @cached_property
     def splits(self) -> Splits:
         """The data; nothing has been written when reading it fails."""
-        _check_target(self.settings)
+        check_target(self.settings)
         source: Source = registry.get("data", self.settings.data.name).factory(**self.settings.data.options)
         began = time.monotonic()
         splits = source.load(self.settings.seed, self.settings.cache_dir)
@@ -254,7 +256,9 @@ class Run:
     @cached_property
     def refits(self) -> Refits:
         """Trains to the end."""
-        return Refits(self.settings, self.dir, self.splits, self.task, self.objective, self._epoch)
+        return Refits(
+            self.settings, self.dir, self.splits, self.task, self.objective, self._epoch, on_trained=self._on_trained
+        )
 
     @cached_property
     def finals(self) -> Finals:
@@ -341,8 +345,8 @@ class Run:
         table = only(table, tuple(trained.preprocessors))
         return self.objective.scores(trained.model, trained.candidate, table, trained.preprocessors)
 
-    def export(self, out: Path | None = None) -> Path:
-        """Write the bundle; parity is proved on the way.
+    def export(self, out: Path | None = None, *, timed: bool = True) -> Path:
+        """Write the bundle; parity is proved on the way, and its latency measured where it is `timed`.
 
         Raises:
             ExportError: the graph is not the same function as the model; no bundle is left.
@@ -351,7 +355,8 @@ class Run:
 
         trained, folder = self.trained, out or self.dir.bundle
         self.progress.say("bundle: exporting, and proving it equal to the model")
-        write_bundle(folder, trained, self.settings.export, config_yaml=self.dir.config.read_text(encoding="utf-8"))
+        config = self.dir.config.read_text(encoding="utf-8")
+        write_bundle(folder, trained, self.settings.export, config_yaml=config, timed=timed)
         return folder
 
     def finish(self) -> Result:
@@ -361,11 +366,14 @@ class Run:
         return Result(self.dir.path, values)
 
     def _conclude(self) -> dict[str, Any]:
+        self._concluding = True
         _ = self.baselines  # first, so that the winner is trained beside them
         tested = self.tested
         if self.splits.test is not None:
             _ = self.test_scores  # a test that keeps its answers to itself is answered all the same
-        bundle, failure = self._bundle()
+        bundle, failure = self._exported or self._bundle(timed=True)
+        if self._exported is not None and bundle is not None:
+            self._time_bundle()
         values = self.result(tested, bundle)
         self.report(values)
         values["seconds"]["total"] = round(self.seconds, 2)
@@ -376,14 +384,20 @@ class Run:
             raise failure
         return values
 
-    def _bundle(self) -> tuple[str | None, ExportError | None]:
+    def _bundle(self, *, timed: bool) -> tuple[str | None, ExportError | None]:
         """The bundle's folder where one was asked for and could be made, or what kept it from being made."""
         if not self.settings.export.enabled:
             return None, None
         try:
-            return self.export().name, None
+            return self.export(timed=timed).name, None
         except ExportError as error:
             return None, ExportError(f"{error} The run is whole but for its bundle, and kept in {self.dir.path}.")
+
+    def _time_bundle(self) -> None:
+        """Measure the latency of the bundle, now that nothing else is running."""
+        from automm.export.bundle import write_latency
+
+        write_latency(self.dir.bundle)
 
     def result(self, tested: Mapping[str, Mapping[str, float]], bundle: str | None) -> dict[str, Any]:
         """The figures so far, as result.json holds them."""
@@ -454,35 +468,11 @@ class Run:
         self.dir.log("epoch", model=name, epoch=epoch, values=dict(values))
         self.dir.spend(self.seconds)
 
+    def _on_trained(self, name: str) -> None:
+        """Export the winner while what it is compared with is still being trained: at the end a core would idle."""
+        if name == WINNER and self._concluding and not self.finals.averaged:
+            self._exported = self._bundle(timed=False)
+
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:
         paths = {"report": self.dir.path / REPORT, "result": self.dir.result}
         return paths | ({"bundle": self.dir.path / values["bundle"]} if values["bundle"] else {})
-
-
-def _check_target(settings: Settings) -> None:
-    """Raise unless a table has a target, or a task that needs none.
-
-    Its source does not know the task and would take rows for pairs; after it has read every image is late to say so.
-    """
-    pairs = registry.get("task", settings.task.name).factory.PAIRS
-    if settings.data.name == "table" and settings.data.options.get("target") is None and not pairs:
-        raise ConfigError(
-            f"data.target is not set, and task={settings.task.name} learns to predict a column. "
-            "Next: name it, data.target=COLUMN."
-        )
-
-
-def _placed(settings: Settings) -> Settings:
-    """Settings whose trials do not share a GPU, unless somebody said how many shall; nor leave a process that alone
-    knows their components; nor wait for each other where there are many."""
-    search, options = settings.search, settings.search.executor.options
-    if search.executor.name != "processes":
-        return settings
-    alone = device_name(settings.training) != "cpu" or registry.in_session()
-    if alone and options.get("slots") is None:
-        executor = ComponentSettings("in_process")
-    elif search.trials >= _MANY and options.get("ahead") is None:
-        executor = ComponentSettings("processes", {**options, "ahead": _AHEAD_OF_MANY})
-    else:
-        return settings
-    return replace(settings, search=replace(search, executor=executor))

@@ -52,6 +52,7 @@ class Refits:
         task: fitted on the training table.
         objective: the search's, whose trials are continued.
         on_epoch: is told of every epoch: the model's name, epochs done, epochs in all, validation metrics.
+        on_trained: is told the name of every model that is trained and saved; others may still be trained meanwhile.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Refits:
         task: Task,
         objective: TrainingObjective,
         on_epoch: OnEpoch,
+        on_trained: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings, self.dir, self.splits, self.task = settings, run_dir, splits, task
-        self.objective, self.on_epoch = objective, on_epoch
+        self.objective, self.on_epoch, self.on_trained = objective, on_epoch, on_trained
         self.failures: dict[str, str] = {}  # why, by the name of what cannot be trained to its end
         self._loaded: dict[str, Trained] = {}
 
@@ -132,20 +134,26 @@ class Refits:
     def _train(self, todo: Sequence[Refit]) -> None:
         executor = make_executor(self.settings.search.executor) if len(todo) > 1 else InProcess()
         waiting = [Job(at, refit.candidate, 0, refit.epochs) for at, refit in enumerate(todo)]
-        running = 0
+        running: set[int] = set()
+
+        def fill() -> None:
+            while waiting and len(running) < executor.capacity:
+                running.add(waiting[0].trial)
+                executor.submit(waiting.pop(0))
+
         try:
             executor.start(_Training(self.settings, self.dir.checkpoints, self.splits, self.task, tuple(todo)))
-            while waiting or running:
-                while waiting and running < executor.capacity:
-                    executor.submit(waiting.pop(0))
-                    running += 1
+            fill()
+            while running:
                 ended = executor.wait(lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v))
-                running -= 1
+                running.discard(ended.job.trial)
+                fill()
                 name, outcome = todo[ended.job.trial].name, ended.outcome
                 if outcome is None:
                     self.failures[name] = ended.failure or "no reason given"
                 else:
                     self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
+                    self.on_trained(name)
         finally:
             executor.close()
 

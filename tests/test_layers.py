@@ -10,7 +10,7 @@ autotrainer commands
 config flow
 finals
 explain members refit
-result report run_dir
+preflight result report run_dir
 export
 search
 ensemble training

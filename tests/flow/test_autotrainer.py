@@ -84,6 +84,7 @@ def test_a_given_configuration_is_trained_and_served(trainer, tmp_path):
     config = trainer.space.defaults() | {"training.lr": 0.001}
     trainer.fit(config)
     assert trainer._stages.best.candidate == config
+    assert not (trainer.run_dir / "bundle").exists()
     assert 0 <= trainer.evaluate("valid")["accuracy"] <= 1
     assert 0 <= trainer.evaluate()["accuracy"] <= 1
     Image.new("RGB", (75, 75), "white").save(tmp_path / "scene.png")

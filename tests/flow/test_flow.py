@@ -100,6 +100,11 @@ def test_the_bundle_answers_as_the_run_did(finished):
     assert np.mean(agreed) >= 0.95  # equal but for ties in the last digits
 
 
+def test_the_bundle_is_made_before_the_last_baselines_are(finished):
+    made = (finished.run_dir / "bundle" / "model.fp32.onnx").stat().st_mtime_ns
+    assert made < (finished.run_dir / "checkpoints" / "text_only" / "model.json").stat().st_mtime_ns
+
+
 def test_the_report_needs_no_network_and_shows_the_samples(finished):
     class Sources(HTMLParser):
         found: list[str]
