@@ -186,11 +186,13 @@ def _concerning(space: Space, fields: Sequence[str], shared: set[str]) -> Space:
 
 
 def _concerns(path: str, fields: Sequence[str], shared: set[str]) -> bool:
-    """Whether there is something to decide at a path: an encoder is for a modality, a weight for one of several, and
-    only where there are several fields can a row lose one."""
+    """Whether there is something to decide at a path: an encoder is for a modality, a weight for one of several, what
+    happens to images for images, and only where there are several fields can a row lose one."""
+    modalities = set(fields)
     if path == "training.modality_dropout":
         return len(fields) > 1
-    modalities = set(fields)
+    if path == "training.augment":
+        return "image" in modalities
     weighed = path.removeprefix("training.").removesuffix("_weight")
     if path == f"training.{weighed}_weight" and weighed in get_args(Modality):
         return weighed in modalities and len(modalities) > 1

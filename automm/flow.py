@@ -25,6 +25,7 @@ from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
 from automm.members import Members, choose_members
+from automm.model import build_solver
 from automm.preflight import check_target, placed
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
@@ -200,6 +201,7 @@ class Run:
             settings.seed,
             self._event,
             horizon=self.refits.horizon,
+            may_climb=lambda candidate: build_solver(candidate).TRAINS_ENCODERS,
         )
         if found.stopped_by == "interrupt":
             raise KeyboardInterrupt

@@ -26,6 +26,8 @@ from automm.types import Batch, Features, FeatureSpec, FieldSpec, Mix, Schema, S
 if TYPE_CHECKING:
     from automm.training.solver import Solver
 
+_AT_ONCE = 128  # items of a pretrained encoder that nothing is learnt from
+
 
 class Absent(nn.Module):
     """What stands in for a missing item of a field: one learned, valid token [W] and a pooled vector [W]."""
@@ -189,7 +191,7 @@ class Model(nn.Module):
         """Prepared features of a field's items, and the item each row takes."""
         at, rows_B, present_B = self._at[field], batch.rows[field], batch.present[field]
         with _blamed(f"the encoder {type(self.encoders[at]).__name__} of {field!r}"):
-            features: Features = self.encoders[at](batch.inputs[field])
+            features = _encoded(self.encoders[at], batch.inputs[field])  # type: ignore[arg-type]
         known = len(features.pooled_BD)
         if missing or not bool(present_B.all()):
             rows_B = torch.where(present_B, rows_B, known)
@@ -204,6 +206,19 @@ class Model(nn.Module):
         if not self.fusion.SIDE_BY_SIDE:
             return prepared
         return prepared._replace(pooled_BD=prepared.pooled_BD * present_U[:, None])
+
+
+def _encoded(encoder: Encoder, inputs: Mapping[str, Tensor]) -> Features:
+    """What an encoder returns; a pretrained one that is not trained gets few items at a time, for its layers may take
+    tens of megabytes an item."""
+    items = len(next(iter(inputs.values())))
+    learning = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in encoder.parameters())
+    if learning or not encoder.pretrained or items <= _AT_ONCE:
+        whole: Features = encoder(inputs)
+        return whole
+    starts = range(0, items, _AT_ONCE)
+    parts = [encoder({key: value[start : start + _AT_ONCE] for key, value in inputs.items()}) for start in starts]
+    return Features(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def _mixed(stream: Stream, mix: Mix) -> Stream:
@@ -314,7 +329,9 @@ def build_encoder(candidate: Candidate, spec: FieldSpec, preprocess: Preprocess)
     component, options = encoder_of(candidate, spec)
     with _blamed(f"the encoder {component.name!r} of {spec.name!r}"):
         encoder: Encoder = component.factory(spec, preprocess, **options)
-        return encoder
+    if "weights" in component.options:
+        encoder.pretrained = options.get("weights", component.options["weights"].default) is not None
+    return encoder
 
 
 def encoder_of(candidate: Candidate, spec: FieldSpec) -> tuple[Component, dict[str, Any]]:

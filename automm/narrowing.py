@@ -172,6 +172,8 @@ def _given(found: Component, layers: Sequence[Layer]) -> dict[str, _Given]:
 def _subspace(found: Component, prefix: str, given: Mapping[str, _Given]) -> Space:
     """The component's space under `prefix`, pinned and narrowed as given."""
     space = found.space.prefixed(prefix)
+    if "weights" in given and given["weights"].value is None:  # nothing that a frozen encoder could know
+        space = space.without_ladders()
     searchable = {path for path, _ in space.paths()}
     for option, said in given.items():
         path = f"{prefix}.{option}"

@@ -66,6 +66,7 @@ _SEARCH = {
     "max_gflop": _Key(Float(1e-9, 1e9), nullable=True),
     "keep_checkpoints": _Key(_COUNT),
     "ensemble": _Key(Int(1, 100)),
+    "climb": _Key(Float(0.0, 0.9)),
     "margin": _Key(Float(0.0, 10.0)),
     "objective": _Key(None, nullable=True),
     "direction": _Key(OneOf(("maximize", "minimize")), nullable=True),

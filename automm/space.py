@@ -72,12 +72,17 @@ class Int:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few values; `ordered` says that neighbours are alike. `children` holds the subspace a choice brings."""
+    """One of a few values; `ordered` says that neighbours are alike. `children` holds the subspace a choice brings.
+
+    Every further choice of a `ladder` costs far more than the one before: a search may keep to the first and go further
+    with its best candidates alone.
+    """
 
     choices: tuple[Scalar, ...]
     ordered: bool = False
     default: Scalar = None
     children: Mapping[Scalar, Space] = field(default_factory=dict)
+    ladder: bool = False
 
     def __post_init__(self) -> None:
         if not self.choices:
@@ -144,6 +149,42 @@ class Space:
         """The candidate of every parameter's start value."""
         return self.build(lambda _path, param: param.start)
 
+    def grounded(self) -> Space:
+        """A copy in which every ladder is pinned at its foot."""
+        params: dict[str, Param] = {}
+        for path, param in self.params.items():
+            if isinstance(param, OneOf):
+                choices = param.choices[:1] if param.ladder else param.choices
+                children = {c: child.grounded() for c, child in param.children.items() if c in choices}
+                param = replace(param, choices=choices, children=children)
+            params[path] = param
+        return Space(params)
+
+    def without_ladders(self) -> Space:
+        """A copy in which every ladder is a choice like any other."""
+        params: dict[str, Param] = {}
+        for path, param in self.params.items():
+            if isinstance(param, OneOf):
+                children = {c: child.without_ladders() for c, child in param.children.items()}
+                param = replace(param, children=children, ladder=False)
+            params[path] = param
+        return Space(params)
+
+    def raised(self, candidate: Candidate) -> Candidate | None:
+        """The candidate one step up every ladder of its own that goes on; None when none does."""
+        higher: Candidate = {}
+        for path, param in self.active(candidate):
+            if isinstance(param, OneOf) and param.ladder:
+                above = param.choices[param.choices.index(candidate[path]) + 1 :]
+                if above:
+                    higher[path] = above[0]
+        known = {**candidate, **higher}
+
+        def pick(path: str, param: Param) -> Scalar:
+            return known[path] if path in known and param.holds(known[path]) else param.start
+
+        return self.build(pick) if higher else None
+
     def check(self, candidate: Mapping[str, Any]) -> None:
         """Raise unless `candidate` holds exactly the active paths, each with a legal value.
 
@@ -203,8 +244,11 @@ def narrow_param(path: str, param: Param, value: Any) -> Param:
         raise OutOfRange(f"{path}=[] leaves nothing to choose: {describe(param)}")
     if isinstance(param, OneOf):
         chosen = tuple(next(c for c in param.choices if _same(c, v)) for v in (values or [value]))
+        if param.ladder:  # up or down is not for a list to say
+            chosen = tuple(c for c in param.choices if c in chosen)
         children = {c: s for c, s in param.children.items() if c in chosen}
-        return OneOf(chosen, param.ordered, param.default if param.default in chosen else chosen[0], children)
+        default = param.default if param.default in chosen else chosen[0]
+        return OneOf(chosen, param.ordered, default, children, param.ladder)
     cast = int if isinstance(param, Int) else float
     if values is None or len(values) == 1:
         return OneOf((cast(values[0] if values else value),))

@@ -60,7 +60,9 @@ class Trial:
 
     number: int
     candidate: Candidate
-    origin: str = "strategy"  # "defaults", "strategy" or "random" (the strategy had only known candidates to offer)
+    # "defaults", "strategy", "random" (the strategy had only known candidates to offer) or "ladder" (of another trial,
+    # one step up its ladders)
+    origin: str = "strategy"
     epochs: int = 0  # epochs done by the last job that ended well
     finished: bool = False
     values: dict[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from automm.encoders.encoder import Encoder
 from automm.errors import ConfigError, UnknownComponent, UnknownKey
 from automm.fusions.fusion import Fusion
 from automm.model import Absent, Model, build_model, fit_preprocessors, incompatible
@@ -100,7 +101,7 @@ def test_the_exported_path_gives_the_same_numbers(fusion, task, preprocessors):
     torch.testing.assert_close(model.logits(model.fusion(items)), model(batch))
 
 
-class _Encoder(nn.Module):
+class _Encoder(Encoder):
     def __init__(self, name):
         super().__init__()
         self.spec = FeatureSpec(name, "text", 2, 1, False)

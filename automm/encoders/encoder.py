@@ -29,6 +29,7 @@ class Encoder(nn.Module):
     MODALITIES: ClassVar[tuple[Modality, ...]] = ()
 
     spec: FeatureSpec  # set by __init__; no forward pass is needed to know it
+    pretrained: bool = False  # whether it starts from weights; `build_encoder` asks the option `weights`
     frozen: tuple[nn.Module, ...] = ()  # modules that stay in evaluation mode whatever the model does; see tuning.py
 
     @classmethod

@@ -18,7 +18,7 @@ from automm.space import Int, OneOf, Space
 Tune = Literal["frozen", "last_k", "full"]
 
 # What a pretrained encoder lets a search choose.
-TUNING = Space({"tune": OneOf(("frozen", "last_k", "full"), ordered=True, default="frozen", children={
+TUNING = Space({"tune": OneOf(("frozen", "last_k", "full"), ordered=True, default="frozen", ladder=True, children={
     "last_k": Space({"last_k": Int(1, 4, default=1)}),
 })})  # fmt: skip
 

@@ -58,7 +58,8 @@ class Progress:
         number = -1 if event.trial is None else event.trial
         data = event.data
         if event.kind == "ask":
-            self._called[number] = signature(data["candidate"])
+            further = ", one step further up" if data.get("origin") == "ladder" else ""
+            self._called[number] = signature(data["candidate"]) + further
         elif event.kind == "launch":
             called = f"{self._called[number]}, " if number in self._called else ""
             first, last = data["start"] + 1, data["stop"]
@@ -72,6 +73,8 @@ class Progress:
             self._trial(number, f"{done}, {self._value(data['values'])}{best}")
         elif event.kind in ("fail", "infeasible"):
             self._trial(number, f"{'failed' if event.kind == 'fail' else 'not run'}: {data['reason']}")
+        elif event.kind == "climb" and data["on"]:
+            self.say("what is left of the time goes to the best so far, one step further up (search.climb)")
         elif event.kind == "stop":
             self.say(f"search over: {ending(data['reason'])}")
 

@@ -6,6 +6,8 @@ replays the ledger: what was learnt is applied, what was decided is decided agai
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from automm.trial import Trial
 
 REASKS = 30  # how often a strategy may offer what is known already before a random candidate takes its place
 DRAWS = 300  # random candidates that may be known already before the space counts as exhausted
+LADDER = "ladder"  # the origin of a trial that is another, one step up its ladders
 FORBIDDEN_PER_TRIAL = 20  # infeasible candidates cost nothing, but there is an end to asking
 
 
@@ -44,12 +47,27 @@ class Driver:
         trials: candidates to ask for.
         seed: of what the strategy leaves to chance.
         horizon: epochs to which the winner will be trained on from where the search leaves it; None = it will not be.
+        climb: the share of the trials that goes to the best one step up their ladders; `strategy` then proposes at the
+            foot of these. 0 = ladders are choices like any other.
+        may_climb: whether a candidate further up can be trained at all; a pure function.
     """
 
     def __init__(
-        self, space: Space, history: History, strategy: Strategy, *, trials: int, seed: int, horizon: int | None = None
+        self,
+        space: Space,
+        history: History,
+        strategy: Strategy,
+        *,
+        trials: int,
+        seed: int,
+        horizon: int | None = None,
+        climb: float = 0.0,
+        may_climb: Callable[[Candidate], bool] = lambda _: True,
     ) -> None:
         self.space = space
+        self._ground = ground(space, climb)
+        self._heads = head_trials(space, trials, climb)
+        self._may_climb = may_climb
         self.history = history
         self._strategy = strategy
         self._budget = trials
@@ -58,12 +76,20 @@ class Driver:
         self._known: dict[str, Trial] = {}
         self._told: dict[int, float] = {}
 
+    @property
+    def has_ladder(self) -> bool:
+        """Whether there are candidates that the strategy leaves to the end."""
+        return self._ground is not self.space
+
     def decide(self) -> Decision | None:
         """The next decision; None when there is none before a running job ends, or none at all."""
         going_up = self.history.halving.promotable()
         if going_up is None and self._wants_more():
             ahead = self._ahead(self.history.halving.rungs[0]) if self._has_longest_way() else None
-            return ahead or self._ask() or Decision("exhausted", None, {})
+            chosen = ahead or self._ask()
+            if chosen is None and self.has_ladder and self._ground_is_spent() and self.history.pending:
+                return self._ahead()  # who is running may climb yet
+            return chosen or Decision("exhausted", None, {})
         if going_up is None and not self.history.pending:
             going_up = self.history.halving.closing()
         if going_up is None:
@@ -128,15 +154,22 @@ class Driver:
 
     def _ask(self) -> Decision | None:
         self._tell_news()
-        number = len(self.history.trials)
-        if number == 0:
-            defaults = _tidy(self.space, self.space.defaults())
+        if not self.history.trials:
+            defaults = _tidy(self._ground, self._ground.defaults())
             return Decision("ask", 0, {"candidate": defaults, "origin": "defaults", "repeats": 0})
         forbidden = sum(trial.state == "infeasible" for trial in self.history.trials)
-        if len(self._known) >= self.space.cardinality() or forbidden >= FORBIDDEN_PER_TRIAL * self._budget:
+        if forbidden >= FORBIDDEN_PER_TRIAL * self._budget:
+            return None
+        time_to_climb = self.history.climbing or self._asked() >= self._heads
+        return (self._step_up() if time_to_climb else None) or self._proposed() or self._step_up()
+
+    def _proposed(self) -> Decision | None:
+        """What the strategy proposes that is new, or chance does; None when there is nothing new."""
+        number = len(self.history.trials)
+        if self._ground_is_spent():
             return None
         for repeats in range(REASKS):
-            candidate = _tidy(self.space, self._strategy.ask())
+            candidate = _tidy(self._ground, self._strategy.ask())
             known = self._known.get(key_of(candidate))
             if known is None:
                 return Decision("ask", number, {"candidate": candidate, "origin": "strategy", "repeats": repeats})
@@ -144,9 +177,27 @@ class Driver:
                 self._strategy.tell(candidate, self._told[known.number])
         rng = np.random.default_rng([self._seed, number])
         for _ in range(DRAWS):
-            candidate = _tidy(self.space, draw(self.space, rng))
+            candidate = _tidy(self._ground, draw(self._ground, rng))
             if key_of(candidate) not in self._known:
                 return Decision("ask", number, {"candidate": candidate, "origin": "random", "repeats": REASKS})
+        return None
+
+    def _ground_is_spent(self) -> bool:
+        return sum(trial.origin != LADDER for trial in self.history.trials) >= self._ground.cardinality()
+
+    def _step_up(self) -> Decision | None:
+        """The most promising trial whose next step up its ladders is new, one step up."""
+        if not self.has_ladder:
+            return None
+        losses = self.history.halving.estimates()
+        for number in sorted(losses, key=lambda trial: (losses[trial], trial)):
+            raised = self.space.raised(self.history.trials[number].candidate)
+            if raised is None:
+                continue
+            raised = _tidy(self.space, raised)
+            if key_of(raised) not in self._known and self._may_climb(raised):
+                data = {"candidate": raised, "origin": LADDER, "repeats": 0}
+                return Decision("ask", len(self.history.trials), data)
         return None
 
     def _tell_news(self) -> None:
@@ -159,9 +210,25 @@ class Driver:
             if trial.state in ("failed", "infeasible"):
                 losses[trial.number] = worst
         for number in sorted(losses):
+            if self.history.trials[number].origin == LADDER:
+                continue  # it is not of the strategy's space
             if self._told.get(number) != losses[number]:
                 self._strategy.tell(self.history.trials[number].candidate, losses[number])
                 self._told[number] = losses[number]
+
+
+def ground(space: Space, climb: float) -> Space:
+    """The part of a space that a strategy is given; the space itself where it has no ladder or none is climbed."""
+    foot = space.grounded() if climb else space
+    return space if foot == space else foot
+
+
+def head_trials(space: Space, trials: int, climb: float) -> int:
+    """The trials that a strategy is asked for: of `trials` all but the share that is for climbing, which is one at
+    least where there is a ladder and more than one trial."""
+    if ground(space, climb) is space or trials == 1:
+        return trials
+    return min(math.ceil(trials * (1 - climb)), trials - 1)
 
 
 def _tidy(space: Space, candidate: Candidate) -> Candidate:

@@ -30,6 +30,7 @@ class History:
         self.halving = Halving(rungs_between(min_epochs, max_epochs, eta), eta)
         self.trials: list[Trial] = []
         self.stopped_by = ""
+        self.climbing = False  # time has come for candidates further up their ladders
         self.exhausted = False  # the strategy and chance had nothing new to offer
         self._launched: dict[int, float] = {}
         self._decided: dict[int, int] = {}  # by trial: the event that its last job was decided by
@@ -69,6 +70,8 @@ class History:
             self._ask(event)
         elif event.kind == "exhausted":
             self.exhausted = True
+        elif event.kind == "climb":
+            self.climbing = event.data["on"]
         elif event.trial is not None:
             self._of_trial(self.trials[event.trial], event)
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from automm.errors import TrialFailed
 from automm.registry import get
-from automm.search.driver import Driver
+from automm.search.driver import Driver, ground, head_trials
 from automm.search.executors.executor import Ended, Executor
 from automm.search.history import History
 from automm.search.strategies.strategy import Strategy
 from automm.search.strategies.tree import widest_choice
 from automm.search.study import Event, Kind, Study
 from automm.settings import ComponentSettings, SearchSettings
-from automm.space import Space
+from automm.space import Candidate, Space
 from automm.trial import Job, Objective, Trial
 from automm.types import Goal
 
@@ -48,11 +48,13 @@ def search(
     on_event: OnEvent = lambda _event: None,
     *,
     horizon: int | None = None,
+    may_climb: Callable[[Candidate], bool] = lambda _: True,
 ) -> SearchResult:
     """Search `space` until the budget is spent, going on from whatever `study` already holds.
 
     The same arguments give the same candidates and the same decisions, interrupted or not; a timeout and Ctrl-C
-    (KeyboardInterrupt) guarantee a prefix of them. The timeout spares the first measurement, so that there is a best.
+    (KeyboardInterrupt) guarantee a prefix of them, but that a timeout also says when ladders are climbed. The timeout
+    spares the first measurement, so that there is a best.
 
     Args:
         objective: judges candidates; see `Objective`.
@@ -61,6 +63,7 @@ def search(
         horizon: epochs to which the winner will be trained on from its last checkpoint. A place that would stay empty
             while others run is used for a part of that, by whoever leads then; so are places before the last
             candidates, where that way is the longest. None = it is trained anew, or not.
+        may_climb: whether a candidate one step up its ladders can be trained at all; a pure function.
 
     Raises:
         StudyError: the study was begun with other settings, or cannot be replayed by what is installed.
@@ -70,8 +73,17 @@ def search(
     header = _header(space, goal, settings, seed, horizon)
     study.begin(header)
     history = History(goal, **header["halving"])
-    driver = Driver(space, history, strategy, trials=settings.trials, seed=seed, horizon=horizon)
-    session = _Session(driver, executor, objective, study, settings.timeout, on_event)
+    driver = Driver(
+        space,
+        history,
+        strategy,
+        trials=settings.trials,
+        seed=seed,
+        horizon=horizon,
+        climb=settings.climb,
+        may_climb=may_climb,
+    )
+    session = _Session(driver, executor, objective, study, settings, on_event)
     try:
         for event in study.events:
             driver.replay(event)
@@ -106,14 +118,17 @@ class _Session:
         executor: Executor,
         objective: Objective,
         study: Study,
-        timeout: float | None,
+        settings: SearchSettings,
         on_event: OnEvent,
     ) -> None:
         self._driver = driver
         self._executor = executor
         self._objective = objective
         self._study = study
-        self._timeout = timeout
+        self._timeout = settings.timeout
+        self._climb_at = math.inf  # seconds
+        if settings.timeout is not None and driver.has_ladder:
+            self._climb_at = settings.timeout * (1 - settings.climb)
         self._on_event = on_event
         self._under_way: list[int] = []
         self._earlier = study.elapsed
@@ -144,6 +159,9 @@ class _Session:
         return "exhausted" if self._driver.history.exhausted else "trials"
 
     def _next_job(self) -> Job | None:
+        due = self.elapsed() >= self._climb_at
+        if due != self._driver.history.climbing:  # a limit may be another one than last time
+            self._record("climb", None, {"on": due})
         decision = self._driver.decide()
         if decision is not None and decision.trial is None:
             self._record(decision.kind, None, decision.data)
@@ -205,7 +223,8 @@ class _Session:
 def _strategy(space: Space, settings: SearchSettings, seed: int) -> Strategy:
     component = get("strategy", settings.strategy.name)
     component.check_options(dict(settings.strategy.options))
-    strategy: Strategy = component.factory(space, seed, settings.trials, **settings.strategy.options)
+    proposed, asked = ground(space, settings.climb), head_trials(space, settings.trials, settings.climb)
+    strategy: Strategy = component.factory(proposed, seed, asked, **settings.strategy.options)
     return strategy
 
 
@@ -218,7 +237,8 @@ def make_executor(settings: ComponentSettings) -> Executor:
 
 
 def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int, horizon: int | None) -> dict[str, Any]:
-    """What a trajectory depends on. The time limit and the executor only cut it short or spread it out."""
+    """What a trajectory depends on. The executor only spreads it out, and the time limit cuts it short; when that says
+    that a ladder is climbed, it is an event."""
     return {
         "goal": asdict(goal),
         "seed": seed,
@@ -230,6 +250,7 @@ def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int, horiz
             "family": widest_choice(space),
         },
         "horizon": horizon,
+        "climb": settings.climb,
         "max_gflop": settings.max_gflop,
         "strategy": {"name": settings.strategy.name, "options": dict(settings.strategy.options)},
         "space": asdict(space)["params"],

@@ -9,6 +9,8 @@ report      one epoch's values           {epoch, values}
 tell        a job ended well             {values, epochs, finished, seconds}
 fail        a job could not go on        {reason}
 promote     the trial goes on            {start, stop}; beyond the last rung nothing is compared any more
+climb       what is left of the time is  {on}
+            for who climbs, or no more so
 exhausted   nothing new is left to try   {}
 stop        the search stopped           {reason}
 
@@ -34,7 +36,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from automm.errors import StudyError
 
 SCHEMA = 1
-Kind = Literal["ask", "infeasible", "launch", "report", "tell", "fail", "promote", "exhausted", "stop"]
+Kind = Literal["ask", "infeasible", "launch", "report", "tell", "fail", "promote", "climb", "exhausted", "stop"]
 
 _tables = sa.MetaData()
 _studies = sa.Table(

@@ -88,6 +88,7 @@ class ClosedForm(Solver):
         }
     )
 
+    TRAINS_ENCODERS: ClassVar[bool] = False
     FUSIONS: ClassVar[tuple[str, ...] | None] = ("concat", "early")
 
     def __init__(

@@ -40,6 +40,7 @@ class Part:
 
     table: Table
     loader: LoaderFactory
+    group_by: str | None = None  # the field whose items a batch holds whole
 
     @classmethod
     def of(cls, table: Table, stores: Mapping[str, Store], task: Task, *, group_by: str | None = None) -> Self:
@@ -59,7 +60,7 @@ class Part:
                 table, dict(stores), targets, batch_size=batch_size, shuffle=shuffle, seed=seed, group_by=group_by
             )
 
-        return cls(table, loader)
+        return cls(table, loader, group_by)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import nn
 from automm.errors import OutOfRange
 from automm.space import Float, Int, OneOf, Space
 from automm.tasks.task import Task
+from automm.training.augment import Augment
 from automm.training.fit import FitJob, FitResult
 from automm.training.loop import fit
 from automm.training.recipe import Recipe
@@ -34,8 +35,12 @@ class Gradient(Solver):
         label_smoothing: of the training loss alone.
         ema: decay of an average of the weights, which is what is evaluated and kept; 0 keeps the weights themselves.
         grad_clip: the largest norm of the whole gradient; None does not clip.
+        micro_batch: rows that pass through the model at a time, their gradients making up the batch's; of pairs always
+            all. Mixup mixes, and a BatchNorm sees, one pass. None = 32 items where encoders from weights are trained,
+            for their layers take much memory an item, else all.
         accumulate: batches whose gradients are averaged into one step.
-        encoder_lr: a factor on the learning rate of the encoders; below 1 spares weights that were pretrained.
+        encoder_lr: a factor on the learning rate of the encoders; None is 0.05 for those from weights, which it spares,
+            and 1 for others.
         beta2: of AdamW.
         class_weights: `balanced` lets every class count the same in the training loss, however rare (King & Zeng 2001);
             with several labels a row, every label's presence.
@@ -46,6 +51,9 @@ class Gradient(Solver):
             mixes nothing.
         modality_dropout: the probability with which a training row loses a field, never its last, so that the model
             learns to do without any of them (Neverova et al. 2016, arXiv:1501.00102).
+        augment: what happens to training images at random, anew in every epoch: `crop` (60 % of the area or more),
+            `crop_flip` (also mirrored), `trivial` (TrivialAugment, Müller & Hutter 2021, arXiv:2103.10158). Features of
+            such images cannot be kept: every epoch runs the image encoder, frozen or not, and the trial takes as long.
     """
 
     SPACE: ClassVar[Space] = Space(
@@ -83,13 +91,15 @@ class Gradient(Solver):
         label_smoothing: float = 0.0,
         ema: float = 0.0,
         grad_clip: float | None = 1.0,
+        micro_batch: int | None = None,
         accumulate: int = 1,
-        encoder_lr: float = 1.0,
+        encoder_lr: float | None = None,
         beta2: float = 0.99,
         class_weights: Literal["none", "balanced"] = "none",
         focal_gamma: float = 0.0,
         mixup: float = 0.0,
         modality_dropout: float = 0.0,
+        augment: Augment = "none",
     ) -> None:
         if optimizer not in ("adamw", "muon"):
             raise OutOfRange(f"training.optimizer={optimizer} is not one of adamw, muon.")
@@ -101,20 +111,21 @@ class Gradient(Solver):
             )
         for option, value, legal, range_ in (
             ("grad_clip", grad_clip, grad_clip is None or grad_clip > 0, "above 0, or null"),
+            ("micro_batch", micro_batch, micro_batch is None or micro_batch >= 1, "1 or more, or null"),
             ("decay", decay, 0 <= decay <= 1, "a share, from 0 to 1"),
-            ("encoder_lr", encoder_lr, encoder_lr >= 0, "0 or more"),
+            ("encoder_lr", encoder_lr, encoder_lr is None or encoder_lr >= 0, "0 or more, or null"),
             ("beta2", beta2, 0 <= beta2 < 1, "from 0 to below 1"),
         ):
             if not legal:
                 raise OutOfRange(f"training.{option}={value} is not allowed: {range_}.")
         self.lr, self.weight_decay, self.beta2, self.encoder_lr = lr, weight_decay, beta2, encoder_lr
-        self.batch_size, self.accumulate = batch_size, accumulate
+        self.batch_size, self.micro_batch, self.accumulate = batch_size, micro_batch, accumulate
         self.optimizer, self.muon_lr = optimizer, muon_lr
         self.schedule: Schedule = schedule
         self.warmup, self.decay = warmup, decay
         self.hidden, self.dropout, self.label_smoothing = hidden, dropout, label_smoothing
         self.ema, self.grad_clip = ema, grad_clip
-        self.recipe = Recipe(class_weights, focal_gamma, mixup, modality_dropout)
+        self.recipe = Recipe(class_weights, focal_gamma, mixup, modality_dropout, augment)
 
     def head(self, task: Task, width: int) -> nn.Module:
         """The task's head with this solver's hidden layer and dropout.

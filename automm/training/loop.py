@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from automm.errors import StudyError
 from automm.model import Model
 from automm.training import checkpoint
 from automm.training.allocator import keep_freed_memory
+from automm.training.augment import augmented
 from automm.training.checkpoint import Snapshot
 from automm.training.determinism import deterministic, epoch_draws, start_epoch
 from automm.training.device import make_fabric, memory_errors, moved
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from automm.training.gradient import Gradient
 
 _EVALUATION = 4  # times the training batch: nothing is kept for a backward pass
+_MICRO = 32  # items at a time of an encoder from weights that is trained
 
 
 def fit(solver: Gradient, job: FitJob, report: Report) -> FitResult:
@@ -42,7 +45,9 @@ def fit(solver: Gradient, job: FitJob, report: Report) -> FitResult:
     fabric = make_fabric(job.settings)
     if fabric.device.type == "cpu":
         keep_freed_memory()
-    with deterministic(fabric.device, job.settings.threads), memory_errors(f"training.batch_size={solver.batch_size}"):
+    rows = rows_a_pass(solver, job)
+    too_many = f"training.{'batch_size' if rows == solver.batch_size else 'micro_batch'}={rows}"
+    with deterministic(fabric.device, job.settings.threads), memory_errors(too_many):
         loop = _Loop(solver, job, fabric)
         for epoch in range(job.start_epoch, job.stop_epoch):
             if loop.out_of_patience:
@@ -74,7 +79,11 @@ class _Loop:
         self.average = Average(self.model, solver.ema) if solver.ema else None
         self.monitor = GradientMonitor(self.model.branches, scaled=scaled)
         self.weighing = solver.recipe.weighing(job.task, job.train.table, fabric.device)
-        self.loader = job.train.loader(batch_size=solver.batch_size, shuffle=True, seed=job.seed)
+        self.passes = math.ceil(solver.batch_size / rows_a_pass(solver, job))  # a batch
+        self.in_parts = self.passes > 1 or solver.accumulate > 1
+        self.rows_a_step = solver.batch_size * solver.accumulate
+        size = math.ceil(solver.batch_size / self.passes)
+        self.loader = job.train.loader(batch_size=size, shuffle=True, seed=job.seed)
         self.steps = 0
         self._rate = 0.0
         self.history: list[dict[str, float]] = []
@@ -132,23 +141,24 @@ class _Loop:
         """The mean loss of one pass."""
         self.model.train()
         self.loader.set_epoch(epoch)
-        draws, missing = epoch_draws(self.job.seed, epoch), self.solver.recipe.modality_dropout
-        rows, waiting = 0, 0
+        draws, recipe = epoch_draws(self.job.seed, epoch), self.solver.recipe
+        rows, waiting = 0, _Waiting()
         total = torch.zeros((), device=self.fabric.device)
         for batch in self.loader:
             rows += len(batch)
             progress = epoch + min(1.0, rows / len(self.job.train.table))
-            on_device = moved(drop_fields(batch, missing, draws) if missing else batch, self.fabric.device)
+            if recipe.modality_dropout:
+                batch = drop_fields(batch, recipe.modality_dropout, draws)
+            on_device = moved(augmented(batch, recipe.augment, draws), self.fabric.device)
             loss = self._loss(on_device, draws)
-            self.fabric.backward(loss / self.solver.accumulate if self.solver.accumulate > 1 else loss)
-            loss = loss.detach()
-            total += loss * len(batch)
-            waiting += 1
-            if waiting == self.solver.accumulate:
-                self._step(progress, loss)
-                waiting = 0
-        if waiting:
-            self._step(epoch + 1.0, loss)
+            self.fabric.backward(loss * (len(batch) / self.rows_a_step) if self.in_parts else loss)
+            waiting.add(loss.detach(), len(batch))
+            total += loss.detach() * len(batch)
+            if waiting.full(self.solver.batch_size if self.passes > 1 else 1, self.solver.accumulate):
+                self._step(progress, waiting)
+                waiting = _Waiting()
+        if waiting.rows:
+            self._step(epoch + 1.0, waiting)
         return float(total / rows)
 
     def _loss(self, batch: Batch, draws: np.random.Generator) -> Tensor:
@@ -165,13 +175,17 @@ class _Loop:
             return task.loss(logits_BC, targets, label_smoothing=smoothing)
         return task.weighed_loss(logits_BC, targets, label_smoothing=smoothing, weighing=self.weighing)
 
-    def _step(self, progress: float, loss: Tensor) -> None:
-        solver = self.solver
+    def _step(self, progress: float, waiting: _Waiting) -> None:
+        solver, loss = self.solver, waiting.loss
         share = min(1.0, progress / self.job.horizon)
         self._rate = set_factor(
             self.optimizer, factor(solver.schedule, share, warmup=solver.warmup, decay=solver.decay)
         )
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+        if self.in_parts and waiting.rows != self.rows_a_step:  # the last of an epoch, or whole items of many rows
+            for parameter in self.trained:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.rows_a_step / waiting.rows)
         if self.monitor.due(self.steps):
             self.monitor.sample(progress=progress, loss=float(loss), lr=self._rate)
         elif self.fabric.device.type == "cpu":  # elsewhere reading the loss would make the device wait
@@ -231,6 +245,57 @@ class _Loop:
         self.history = saved.meta["history"]
         self.monitor.restore(saved.meta["monitor"])
         self.fabric.strategy.precision.load_state_dict(saved.meta["precision"])
+
+
+class _Waiting:
+    """What has gone backward and waits for the step it belongs to."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._summed: Tensor | float = 0.0
+        self._batches, self._of_batch = 0, 0
+
+    def add(self, loss: Tensor, rows: int) -> None:
+        """Take in a pass: its mean loss, and its rows."""
+        self._summed = self._summed + loss * rows
+        self.rows += rows
+        self._of_batch += rows
+
+    def full(self, batch: int, batches: int) -> bool:
+        """Whether that was the last pass of a step, which takes so many batches of so many rows or more."""
+        if self._of_batch >= batch:
+            self._batches, self._of_batch = self._batches + 1, 0
+        return self._batches == batches
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean over the rows."""
+        return torch.as_tensor(self._summed / self.rows)
+
+
+def rows_a_pass(solver: Gradient, job: FitJob) -> int:
+    """Rows that pass through the model at a time, at most a batch: see the solver's `micro_batch`.
+
+    The loss of pairs is of a whole batch, in which every other row is a wrong answer; it is never cut. Of the items
+    that rows share only those that a batch holds whole are fewer than its rows.
+    """
+    model, table, whole = job.model, job.train.table, job.train.group_by
+    heavy = [
+        field
+        for field, encoder in zip(model.fields, model.encoders, strict=True)
+        if encoder.pretrained and any(parameter.requires_grad for parameter in encoder.parameters())
+    ]
+    if job.task.PAIRS:
+        rows = solver.batch_size
+    elif solver.micro_batch is not None:
+        rows = solver.micro_batch
+    elif heavy:
+        rows = _MICRO
+        if whole is not None and heavy == [whole]:
+            rows = max(rows, round(_MICRO * len(table) / max(1, len(table.columns[whole].values))))
+    else:
+        rows = solver.batch_size
+    return min(rows, solver.batch_size)
 
 
 def _metrics(entry: Mapping[str, float]) -> dict[str, float]:

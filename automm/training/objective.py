@@ -256,7 +256,10 @@ class TrainingObjective:
     def _kept(self, candidate: Candidate, schema: Schema) -> dict[str, FeatureSpec]:
         """The fields whose features the cache keeps, with what is kept."""
         found = {}
+        changing = {"image"} if candidate.get("training.augment", "none") != "none" else set[str]()
         for field in schema.inputs:
+            if field.modality in changing:
+                continue
             values = sum(len(table.columns[field.name].values) for table in (self.learnt, self.valid))
             spec = self.frozen.spec(candidate, field, values=values, tokens=_reads_tokens(candidate))
             if spec is not None:

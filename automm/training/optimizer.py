@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from automm.encoders.encoder import Encoder
 from automm.model import Model
 from automm.training.muon import Muon
 
 PEAK = "peak_lr"  # in a group: what the schedule's factor multiplies
+SPARING = 0.05  # of the rate, for weights that were pretrained: 1e-3 becomes the 5e-5 that BERT is tuned at
 
 
 class Joint(Optimizer):
@@ -35,7 +37,7 @@ def make_optimizer(
     lr: float,
     weight_decay: float,
     muon_lr: float,
-    encoder_lr: float,
+    encoder_lr: float | None,
     beta2: float,
     fused: bool = True,
 ) -> Optimizer:
@@ -48,22 +50,22 @@ def make_optimizer(
         lr: of AdamW.
         weight_decay: of both.
         muon_lr: of Muon.
-        encoder_lr: a factor on the rates of the encoders' parameters; below 1 spares weights that were pretrained.
+        encoder_lr: a factor on the rates of the encoders' parameters. None = `SPARING` for encoders from weights, 1
+            for others (Howard & Ruder 2018, arXiv:1801.06146, give every depth a rate of its own).
         beta2: of AdamW.
         fused: whether AdamW may be fused; a fused one cannot have its gradients unscaled by others.
     """
     matrices = {id(p) for p in _hidden_matrices(model)} if name == "muon" else set()
-    # with one rate for all there are fewer groups, and each costs a call a step
-    encoders = {id(p) for p in model.encoders.parameters()} if encoder_lr != 1.0 else set()
-    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    factors = {id(p): factor for encoder, factor in _rated(model, encoder_lr) for p in encoder.parameters()}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}  # few, for each costs a call a step
     for parameter in model.parameters():
         if parameter.requires_grad:
-            key = (id(parameter) in matrices, id(parameter) in encoders, parameter.ndim >= 2)
+            key = (id(parameter) in matrices, factors.get(id(parameter), 1.0), parameter.ndim >= 2)
             groups.setdefault(key, []).append(parameter)
     muon: list[dict[str, Any]] = []
     adamw: list[dict[str, Any]] = []
-    for (by_muon, in_encoder, decays), parameters in groups.items():
-        rate = (muon_lr if by_muon else lr) * (encoder_lr if in_encoder else 1.0)
+    for (by_muon, factor, decays), parameters in groups.items():
+        rate = (muon_lr if by_muon else lr) * factor
         group = {"params": parameters, "lr": rate, PEAK: rate, "weight_decay": weight_decay if decays else 0.0}
         (muon if by_muon else adamw).append(group)
     parts: list[Optimizer] = []
@@ -106,6 +108,13 @@ def restore_tensors(optimizer: Optimizer, parameters: dict[str, nn.Parameter], s
 
 def _parts(optimizer: Optimizer) -> list[Optimizer]:
     return optimizer.parts if isinstance(optimizer, Joint) else [optimizer]
+
+
+def _rated(model: Model, encoder_lr: float | None) -> Iterator[tuple[Encoder, float]]:
+    """The encoders, each with the factor on its rates."""
+    for encoder in model.encoders:
+        assert isinstance(encoder, Encoder)
+        yield encoder, encoder_lr if encoder_lr is not None else SPARING if encoder.pretrained else 1.0
 
 
 def _hidden_matrices(model: Model) -> Iterator[Tensor]:

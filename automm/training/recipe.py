@@ -11,6 +11,7 @@ import torch
 from automm.errors import OutOfRange, TrialFailed
 from automm.tasks.task import Task
 from automm.tasks.weighing import Weighing, balanced
+from automm.training.augment import AUGMENTS, Augment
 from automm.types import Table
 
 ClassWeights = Literal["none", "balanced"]
@@ -29,6 +30,7 @@ class Recipe:
     focal_gamma: float = 0.0
     mixup: float = 0.0
     modality_dropout: float = 0.0
+    augment: Augment = "none"
 
     def __post_init__(self) -> None:
         if self.class_weights not in CLASS_WEIGHTS:
@@ -36,6 +38,8 @@ class Recipe:
         for option, value in (("focal_gamma", self.focal_gamma), ("mixup", self.mixup)):
             if not 0 <= value < math.inf:
                 raise OutOfRange(f"training.{option}={value} must be 0, which is none of it, or more.")
+        if self.augment not in AUGMENTS:
+            raise OutOfRange(f"training.augment={self.augment} is not one of {', '.join(AUGMENTS)}.")
         if not 0 <= self.modality_dropout < 1:
             raise OutOfRange(f"training.modality_dropout={self.modality_dropout} is a probability, 0 or more, below 1.")
 

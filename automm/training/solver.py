@@ -25,6 +25,7 @@ class Solver:
 
     API: ClassVar[int] = 1
     SPACE: ClassVar[Space] = Space()
+    TRAINS_ENCODERS: ClassVar[bool] = True  # else it makes no difference how far they are unfrozen
     FUSIONS: ClassVar[tuple[str, ...] | None] = None  # the names of those it goes with; None = any
 
     def refuses(self, candidate: Candidate) -> str | None:

@@ -120,6 +120,19 @@ def test_pairs_are_kept_whole(tmp_path):
     assert searched["training.modality_dropout"] == pinned(0.0)
 
 
+def test_changing_images_is_for_images(tmp_path):
+    asked = space(tmp_path, "training.augment=[none,trivial]")
+    assert dict(for_modalities(asked, ("image", "text")).paths())["training.augment"].choices == ("none", "trivial")
+    assert "training.augment" not in dict(for_modalities(asked, ("text",)).paths())
+
+
+def test_a_tower_of_random_weights_is_no_foot_of_a_ladder(tmp_path):
+    tune = "encoder.image.options.timm.tune"
+    for weights, ladder in (("default", True), ("null", False)):
+        asked = ["encoder/image=timm", f"encoder.image.options.timm.weights={weights}"]
+        assert dict(space(tmp_path, *asked).paths())[tune].ladder is ladder
+
+
 def test_losing_fields_is_searched_where_there_are_several(tmp_path):
     def found(*modalities, said=()):
         return dict(for_modalities(space(tmp_path, *said), modalities).paths()).get("training.modality_dropout")

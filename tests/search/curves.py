@@ -86,13 +86,23 @@ def settings(strategy="random", executor="in_process", **changes):
 
 
 def run(
-    folder, *, objective=None, space=SPACE, seed=3, on_event=lambda event: None, goal=GOAL, horizon=None, **changes
+    folder,
+    *,
+    objective=None,
+    space=SPACE,
+    seed=3,
+    on_event=lambda event: None,
+    goal=GOAL,
+    horizon=None,
+    may_climb=lambda candidate: True,
+    **changes,
 ):
     """One sitting of a search whose study and states lie in `folder`."""
     folder.mkdir(exist_ok=True)
     with Study.open(folder / "study.db") as study:
         judge = objective or Curves(folder)
-        return search(space, judge, goal, settings(**changes), study, seed, on_event, horizon=horizon)
+        asked = settings(**changes)
+        return search(space, judge, goal, asked, study, seed, on_event, horizon=horizon, may_climb=may_climb)
 
 
 def story(folder):

@@ -21,6 +21,7 @@ from automm.flow import run
 from automm.model import build_encoder, encoder_of, fit_preprocess
 from automm.runtime import Predictor
 from automm.tasks.classification import Classification
+from automm.training import loop
 from automm.training.objective import TrainingObjective
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
@@ -48,12 +49,12 @@ def candidate(tiny_bert):
 
 @pytest.fixture
 def objective(tmp_path):
-    def make(**changes):
+    def make(of=table, **changes):
         asked = ["+task=classification", "data.train=none.csv", "data.target=y", f"cache_dir={tmp_path / 'cache'}"]
         settings = dataclasses.replace(to_settings(compose(asked), tmp_path), **changes)
-        train, task = table(0), Classification()
+        train, task = of(0), Classification()
         task.fit(train)
-        return TrainingObjective(settings, Splits(train, table(1)), task, tmp_path / "trials")
+        return TrainingObjective(settings, Splits(train, of(1)), task, tmp_path / "trials")
 
     return make
 
@@ -141,7 +142,69 @@ def test_other_weights_are_another_function(objective, candidate, tmp_path, tiny
 def test_an_encoder_that_is_tuned_reads_raw_values(objective, candidate, tmp_path):
     chosen = {**candidate, "encoder.text.options.transformers.tune": "full"}
     fitted = fit(objective(), chosen, tmp_path)
-    assert all(isinstance(encoder, Transformers) for encoder in fitted.model.encoders)
+    assert all(isinstance(encoder, Transformers) and encoder.pretrained for encoder in fitted.model.encoders)
+    weights = chosen.pop("encoder.text.options.transformers.weights").removeprefix("local-dir:")
+    random = {"encoder.text.options.transformers.model": weights, "encoder.text.options.transformers.weights": None}
+    fitted = fit(objective(), {**chosen, **random}, tmp_path)
+    assert not any(encoder.pretrained for encoder in fitted.model.encoders)
+
+
+def test_pictures_that_change_every_epoch_are_encoded_every_epoch(objective, tiny_clip, tmp_path, monkeypatch):
+    def pictures(seed):
+        rng = np.random.default_rng(seed)
+        values = list(rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
+        schema = Schema((FieldSpec("picture", "image"),))
+        return Table(schema, {"picture": Column(values, np.arange(8))}, ["cat", "dog"] * 4, list(range(8)))
+
+    prefix = "encoder.image.options.open_clip_image"
+    chosen = {
+        "encoder.image.name": "open_clip_image",
+        f"{prefix}.weights": f"local-dir:{tiny_clip}",
+        f"{prefix}.tune": "frozen",
+        "fusion.name": "concat",
+        "training.solver": "gradient",
+        "training.batch_size": 4,
+    }
+    seen, original = [], loop.augmented
+
+    def watched(batch, how, draws):
+        changed = original(batch, how, draws)
+        before, after = (each.inputs["picture"].get("pixels") for each in (batch, changed))
+        seen.append((how, before is not None, before is not None and not torch.equal(before, after)))
+        return changed
+
+    monkeypatch.setattr(loop, "augmented", watched)
+    kept = fit(objective(pictures), chosen, tmp_path)
+    assert isinstance(kept.model.encoders[0], Precomputed)
+    assert seen == [("none", False, False)] * 2
+    seen.clear()
+    changing = fit(objective(pictures), {**chosen, "training.augment": "crop_flip"}, tmp_path)
+    assert not isinstance(changing.model.encoders[0], Precomputed)
+    assert seen == [("crop_flip", True, True)] * 2
+
+
+def test_an_encoder_from_weights_gets_few_items_at_a_time(objective, candidate, tmp_path, monkeypatch):
+    chosen = {**candidate, "encoder.text.options.transformers.tune": "full", "training.batch_size": 40}
+    made = objective()
+    fitted = fit(made, chosen, tmp_path)
+    whole = made.scores(fitted.model, chosen, table(1), fitted.preprocessors)
+    sizes, original = [], Transformers.forward
+
+    def counted(self, inputs):
+        sizes.append(len(inputs["ids"]))
+        return original(self, inputs)
+
+    monkeypatch.setattr(Transformers, "forward", counted)
+    monkeypatch.setattr("automm.model._AT_ONCE", 5)
+    parts = made.scores(fitted.model, chosen, table(1), fitted.preprocessors)
+    assert sizes == [5, 5, 2] * 2, "twelve texts in either column"
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    sizes.clear()
+    monkeypatch.setattr("automm.training.loop._MICRO", 3)
+    fit(made, chosen, tmp_path)
+    trained = sizes[: sizes.index(5)]  # then it is evaluated
+    assert max(trained) <= 3
+    assert len(trained) == 2 * 14, "40 rows in passes of 3 at most, equal ones, and two columns"
 
 
 def test_what_would_not_fit_is_not_kept_and_says_so_once(objective, candidate, tmp_path, caplog):
@@ -182,6 +245,7 @@ from pathlib import Path
 import test_frozen
 from automm.config import compose, to_settings
 from automm.tasks.classification import Classification
+from automm.training import loop
 from automm.training.objective import TrainingObjective
 from automm.types import Splits
 asked = ["+task=classification", "data.train=none.csv", "data.target=y", "cache_dir={tmp_path / "cache"}"]

@@ -14,6 +14,7 @@ from automm.errors import OutOfRange, StudyError, TrialFailed, UnknownKey
 from automm.metrics.metric import metric
 from automm.model import build_solver
 from automm.training import checkpoint
+from automm.training.loop import rows_a_pass
 from automm.types import Goal
 
 HERE = Path(__file__).parent
@@ -53,11 +54,60 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(bench, candidat
     assert not same(weights(one), weights(other))
 
 
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"batch_size": 12, "micro_batch": 4}, 4),
+        ({"batch_size": 20, "micro_batch": 10}, 3),  # the last of 8 rows
+        ({"batch_size": 64, "micro_batch": 16}, 1),  # more than there are
+        ({"batch_size": 8, "accumulate": 4}, 2),  # the last of 16 rows
+    ],
+)
+def test_a_batch_that_passes_in_parts_is_one_step_all_the_same(bench, candidate, monkeypatch, options, steps):
+    """Gradients as the optimizer sees them, an epoch without learning anything, against those of whole batches."""
+
+    def gradients(**chosen):
+        seen = []
+
+        def step(self, closure=None):
+            seen.append([p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None])
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", step)
+        bench.fit(candidate(optimizer="adamw", grad_clip=None, **chosen), stop=1)
+        return seen
+
+    whole = gradients(batch_size=options["batch_size"] * options.get("accumulate", 1))
+    parts = gradients(**options)
+    assert len(parts) == len(whole) == steps
+    for found, expected in zip(parts, whole, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_rows_that_pass_at_a_time_are_few_where_encoders_from_weights_are_trained(bench, candidate, monkeypatch):
+    monkeypatch.setattr("automm.training.loop._MICRO", 3)
+    solver, job = build_solver(candidate(batch_size=40)), bench.job(candidate())
+    image, question = job.model.encoders
+    assert rows_a_pass(solver, job) == 40
+    image.pretrained = True
+    assert rows_a_pass(solver, job) == 6, "three images, of two rows each"
+    question.pretrained = True
+    assert rows_a_pass(solver, job) == 3, "rows with one question do not stay together"
+    assert rows_a_pass(build_solver(candidate(batch_size=40, micro_batch=20)), job) == 20
+    monkeypatch.setattr(job.task, "PAIRS", True, raising=False)
+    assert rows_a_pass(solver, job) == 40
+    monkeypatch.undo()
+    for encoder in (image, question):
+        encoder.requires_grad_(False)
+    assert rows_a_pass(solver, job) == 40
+
+
 RESUMED = {
     "adamw": {"lr": 1e-2, "hidden": 64, "dropout": 0.3},
     "muon_and_average": {"optimizer": "muon", "ema": 0.9, "hidden": 64, "dropout": 0.3, "schedule": "wsd"},
     "accumulated": {"accumulate": 2, "schedule": "cosine", "grad_clip": None},
     "recipes": {"mixup": 0.4, "modality_dropout": 0.3, "class_weights": "balanced", "focal_gamma": 1.0, "dropout": 0.3},
+    "parts": {"batch_size": 20, "micro_batch": 8, "augment": "trivial", "dropout": 0.3},
 }
 
 

@@ -77,6 +77,20 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest(bench, candidate):
     assert all(group["lr"] == group[PEAK] / 2 for group in adamw.param_groups)
 
 
+def test_only_pretrained_weights_are_spared_unless_somebody_says_how_much(bench, candidate):
+    model = bench.job(candidate()).model
+    image, text = model.encoders
+    image.pretrained = True
+
+    def rates(encoder_lr):
+        optimizer = make_optimizer(model, "adamw", **{**RATES, "encoder_lr": encoder_lr})
+        rate = {id(p): round(group[PEAK], 12) for group in optimizer.param_groups for p in group["params"]}
+        return [{rate[id(p)] for p in part.parameters()} for part in (image, text, model.heads)]
+
+    assert rates(None) == [{5e-5}, {1e-3}, {1e-3}]
+    assert rates(0.5) == [{5e-4}, {5e-4}, {1e-3}]
+
+
 def test_a_checkpoint_keeps_tensors_numbers_and_memory_layouts(tmp_path):
     module = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
     meta = {"history": [{"loss": 0.1 + 0.2}]}

@@ -1,6 +1,7 @@
 """Mixup, modality dropout, class weights and focal loss in the training loop; each of them off by default."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from automm.model import build_solver
 from automm.tasks.classification import Classification
 from automm.tasks.regression import Regression
 from automm.training import checkpoint
+from automm.training.augment import augmented
 from automm.training.determinism import deterministic, start_epoch
 from automm.training.mixup import draw_mix, mixed_loss
 from automm.training.modality_dropout import drop_fields
@@ -24,6 +26,9 @@ ON = {
     "modality_dropout": {"modality_dropout": 0.5},
     "class_weights": {"class_weights": "balanced"},
     "focal_gamma": {"focal_gamma": 2.0},
+    "crop": {"augment": "crop"},
+    "flip": {"augment": "crop_flip"},
+    "trivial": {"augment": "trivial"},
 }
 
 
@@ -81,6 +86,32 @@ def test_draws_of_recipes_move_no_draw_of_dropout(bench, candidate):
     plain, _, _ = bench.fit(candidate(**chosen))
     drawn, _, _ = bench.fit(candidate(**chosen, modality_dropout=1e-300))  # drawn for, and never dropped
     assert drawn.history == plain.history
+
+
+@pytest.mark.parametrize("how", ["crop", "crop_flip", "trivial"])
+def test_images_alone_are_changed_each_in_its_own_way(how, bench, candidate):
+    batch = next(iter(bench.job(candidate()).train.loader(batch_size=24, shuffle=True, seed=0)))
+    before = batch.inputs["image"]["pixels"].clone()
+    once, again = (augmented(batch, how, np.random.default_rng(0)) for _ in range(2))
+    pixels = once.inputs["image"]["pixels"]
+    assert pixels.shape == before.shape
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(pixels, again.inputs["image"]["pixels"])
+    assert torch.equal(batch.inputs["image"]["pixels"], before)
+    assert not torch.equal(pixels, before)
+    assert all(once.inputs["question"][key] is value for key, value in batch.inputs["question"].items())
+    same_picture = replace(batch, inputs={"image": {"pixels": before[:1].repeat(8, 1, 1, 1)}})
+    changed = augmented(same_picture, how, np.random.default_rng(0)).inputs["image"]["pixels"]
+    assert len({tuple(each.flatten().tolist()) for each in changed}) > 1
+
+
+def test_draws_of_pictures_move_no_draw_of_dropout():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    pixels = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    augmented(Batch({"image": {"pixels": pixels}}, {}, {}), "trivial", np.random.default_rng(0))
+    assert torch.equal(torch.rand(3), expected)
 
 
 def rows(present_BF):
