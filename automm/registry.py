@@ -6,11 +6,13 @@ Nothing is imported until one component is asked for. `status` says what would h
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from automm.errors import (
@@ -135,7 +137,7 @@ def in_session() -> bool:
 def names(kind: str) -> list[str]:
     """Every installed name of a kind, sorted; loads nothing."""
     session = {n for k, n in _session if k == kind}
-    return sorted(session | {e.name for e in entry_points(group=f"automm.{kind}")})
+    return sorted(session | {e.name for e in _entries(kind)})
 
 
 @cache
@@ -176,7 +178,7 @@ def encoders_of(modality: str) -> list[str]:
 
 def status(kind: str, name: str) -> Listing:
     """What asking for the component would give, without raising."""
-    origins = sorted({_distribution(e) for e in entry_points(group=f"automm.{kind}") if e.name == name})
+    origins = sorted({_distribution(e) for e in _entries(kind) if e.name == name})
     origin, version = origins[0] if origins else ("this session", "")
     health: Health = "ready"
     detail = ""
@@ -220,8 +222,31 @@ class _ApiMismatch(BrokenPlugin):
     pass
 
 
+def _entries(kind: str) -> EntryPoints:
+    """What is installed of a kind."""
+    found: EntryPoints = _installed(tuple((path, _changed(path)) for path in sys.path)).select(group=f"automm.{kind}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _installed(_paths: tuple[tuple[str, int], ...]) -> Any:
+    """All entry points: a file a distribution, read again only when a folder on the path has changed.
+
+    Before Python 3.12 what comes back is not EntryPoints, but has their `select` too.
+    """
+    return entry_points()
+
+
+def _changed(path: str) -> int:
+    """When a folder last got or lost something, in nanoseconds."""
+    try:
+        return Path(path or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _entry(kind: str, name: str) -> EntryPoint:
-    found = {_distribution(e): e for e in entry_points(group=f"automm.{kind}") if e.name == name}
+    found = {_distribution(e): e for e in _entries(kind) if e.name == name}
     if not found:
         raise UnknownComponent(
             f"no {kind} named {name!r} is installed. {near_miss(name, names(kind))} "

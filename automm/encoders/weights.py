@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors.torch import load_file
 
 from automm.errors import ConfigError, near_miss
@@ -93,10 +91,14 @@ def revision(repository: str) -> str:
     Raises:
         ConfigError: neither can be had.
     """
+    from huggingface_hub.constants import HF_HUB_CACHE  # half a second, of which local weights have no need
+
     noted = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
     if noted.is_file():
         return noted.read_text(encoding="utf-8").strip()
     with loading(repository, Weights("hf-hub", repository)):
+        from huggingface_hub import HfApi
+
         return str(HfApi().model_info(repository).sha)
 
 
@@ -138,6 +140,8 @@ def on_this_machine(name: str) -> Path:
     if folder.is_dir():
         return folder
     try:
+        from huggingface_hub import try_to_load_from_cache
+
         cached = try_to_load_from_cache(name, "config.json")
     except ValueError:  # no name the hub could know
         cached = None

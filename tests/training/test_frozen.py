@@ -256,7 +256,8 @@ made = TrainingObjective(to_settings(compose(asked), here), Splits(train, test_f
 candidate = {candidate!r}
 assert made.check(candidate) is None
 test_frozen.fit(made, candidate, here)
-unneeded = {{"timm", "transformers", "open_clip", "torchvision", "nevergrad", "sklearn", "onnxscript"}}
+unneeded = {{"timm", "transformers", "huggingface_hub", "open_clip", "torchvision"}}
+unneeded |= {{"nevergrad", "sklearn", "onnxscript"}}
 loaded = sorted(unneeded & set(sys.modules))
 assert not loaded, loaded
 """
