@@ -151,22 +151,19 @@ class Space:
 
     def grounded(self) -> Space:
         """A copy in which every ladder is pinned at its foot."""
-        params: dict[str, Param] = {}
-        for path, param in self.params.items():
-            if isinstance(param, OneOf):
-                choices = param.choices[:1] if param.ladder else param.choices
-                children = {c: child.grounded() for c, child in param.children.items() if c in choices}
-                param = replace(param, choices=choices, children=children)
-            params[path] = param
-        return Space(params)
+        return self._with_ladders(lambda ladder: replace(ladder, choices=ladder.choices[:1]))
 
     def without_ladders(self) -> Space:
         """A copy in which every ladder is a choice like any other."""
+        return self._with_ladders(lambda ladder: replace(ladder, ladder=False))
+
+    def _with_ladders(self, change: Callable[[OneOf], OneOf]) -> Space:
         params: dict[str, Param] = {}
         for path, param in self.params.items():
             if isinstance(param, OneOf):
-                children = {c: child.without_ladders() for c, child in param.children.items()}
-                param = replace(param, children=children, ladder=False)
+                param = change(param) if param.ladder else param
+                children = {c: s._with_ladders(change) for c, s in param.children.items() if c in param.choices}
+                param = replace(param, children=children)
             params[path] = param
         return Space(params)
 

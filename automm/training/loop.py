@@ -48,7 +48,7 @@ def fit(solver: Gradient, job: FitJob, report: Report) -> FitResult:
     rows = rows_a_pass(solver, job)
     too_many = f"training.{'batch_size' if rows == solver.batch_size else 'micro_batch'}={rows}"
     with deterministic(fabric.device, job.settings.threads), memory_errors(too_many):
-        loop = _Loop(solver, job, fabric)
+        loop = _Loop(solver, job, fabric, rows)
         for epoch in range(job.start_epoch, job.stop_epoch):
             if loop.out_of_patience:
                 break
@@ -59,7 +59,7 @@ def fit(solver: Gradient, job: FitJob, report: Report) -> FitResult:
 class _Loop:
     """One fit under way."""
 
-    def __init__(self, solver: Gradient, job: FitJob, fabric: Fabric) -> None:
+    def __init__(self, solver: Gradient, job: FitJob, fabric: Fabric, rows: int) -> None:
         self.solver, self.job, self.fabric = solver, job, fabric
         self.model: Model = job.model
         self.model.to(fabric.device)
@@ -79,7 +79,7 @@ class _Loop:
         self.average = Average(self.model, solver.ema) if solver.ema else None
         self.monitor = GradientMonitor(self.model.branches, scaled=scaled)
         self.weighing = solver.recipe.weighing(job.task, job.train.table, fabric.device)
-        self.passes = math.ceil(solver.batch_size / rows_a_pass(solver, job))  # a batch
+        self.passes = math.ceil(solver.batch_size / rows)  # a batch
         self.in_parts = self.passes > 1 or solver.accumulate > 1
         self.rows_a_step = solver.batch_size * solver.accumulate
         size = math.ceil(solver.batch_size / self.passes)
