@@ -39,12 +39,12 @@ class Absent(nn.Module):
 
     def append(self, features: Features) -> Features:
         """Features of U items -> of U + 1; the last is the missing item."""
+        return _joined(features, self.alone(features))
+
+    def alone(self, features: Features) -> Features:
+        """The missing item beside `features`, by itself: one item of as many tokens."""
         first_N, token_ND = self._like(features)
-        return Features(
-            torch.cat([features.tokens_BND, token_ND[None]]),
-            torch.cat([features.mask_BN, first_N[None]]),
-            torch.cat([features.pooled_BD, self.pooled_W.to(features.pooled_BD)[None]]),
-        )
+        return Features(token_ND[None], first_N[None], self.pooled_W.to(features.pooled_BD)[None])
 
     def replace(self, features: Features, present_U: Tensor) -> Features:
         """Features of U items -> the same, with the missing item wherever `present_U` is False."""
@@ -83,6 +83,8 @@ class Model(nn.Module):
         self.heads = nn.ModuleList(heads)
         self.register_buffer("temperature", torch.ones(()))
         self._at = {field: at for at, field in enumerate(self.fields)}
+        batch_norm = nn.modules.batchnorm._BatchNorm  # what else is in a batch makes a difference to it
+        self._one_by_one = not any(isinstance(module, batch_norm) for module in fusion.modules())
 
     @property
     def specs(self) -> tuple[FeatureSpec, ...]:
@@ -192,13 +194,26 @@ class Model(nn.Module):
         at, rows_B, present_B = self._at[field], batch.rows[field], batch.present[field]
         with _blamed(f"the encoder {type(self.encoders[at]).__name__} of {field!r}"):
             features = _encoded(self.encoders[at], batch.inputs[field])  # type: ignore[arg-type]
-        known = len(features.pooled_BD)
-        if missing or not bool(present_B.all()):
+        known, lacking = len(features.pooled_BD), missing or not bool(present_B.all())
+        if lacking:
             rows_B = torch.where(present_B, rows_B, known)
-            features = self.absent[at].append(features)  # type: ignore[operator]
         with _blamed(f"the fusion {type(self.fusion).__name__} preparing {field!r}"):
-            present_U = torch.arange(len(features.pooled_BD), device=rows_B.device) < known
-            return self._prepare(field, features, present_U), rows_B
+            return self._prepared(field, features, lacking), rows_B
+
+    def _prepared(self, field: str, features: Features, lacking: bool) -> Features:
+        """The fusion's own work on a field's items, the missing one last where it is `lacking`.
+
+        Beside features of a frozen encoder the missing item, which is learnt, goes by itself: together with it backward
+        would work out a gradient of every one of them, which takes as long as that of the weights.
+        """
+        absent: Absent = self.absent[self._at[field]]  # type: ignore[assignment]
+        here_U = torch.ones(len(features.pooled_BD), dtype=torch.bool, device=features.pooled_BD.device)
+        if not lacking:
+            return self._prepare(field, features, here_U)
+        if self._one_by_one and torch.is_grad_enabled() and not features.pooled_BD.requires_grad:
+            alone = self._prepare(field, absent.alone(features), ~here_U[:1])
+            return _joined(self._prepare(field, features, here_U), alone)
+        return self._prepare(field, absent.append(features), torch.cat([here_U, ~here_U[:1]]))
 
     def _prepare(self, field: str, features: Features, present_U: Tensor) -> Features:
         """The fusion's own work on a field's items, of which some stand for a missing one."""
@@ -219,6 +234,11 @@ def _encoded(encoder: Encoder, inputs: Mapping[str, Tensor]) -> Features:
     starts = range(0, items, _AT_ONCE)
     parts = [encoder({key: value[start : start + _AT_ONCE] for key, value in inputs.items()}) for start in starts]
     return Features(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def _joined(one: Features, other: Features) -> Features:
+    """The items of both, which have as many tokens."""
+    return Features(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
 
 
 def _mixed(stream: Stream, mix: Mix) -> Stream:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from automm import registry
 from automm.encoders.encoder import Encoder
 from automm.errors import ConfigError, UnknownComponent, UnknownKey
 from automm.fusions.fusion import Fusion
+from automm.fusions.projection import VectorProjection
 from automm.model import Absent, Model, build_model, fit_preprocessors, incompatible
 from automm.registry import register
 from automm.tasks.classification import Classification
@@ -102,9 +105,9 @@ def test_the_exported_path_gives_the_same_numbers(fusion, task, preprocessors):
 
 
 class _Encoder(Encoder):
-    def __init__(self, name):
+    def __init__(self, name, width=2):
         super().__init__()
-        self.spec = FeatureSpec(name, "text", 2, 1, False)
+        self.spec = FeatureSpec(name, "text", width, 1, False)
 
     def forward(self, inputs):
         x_UD = inputs["x"]
@@ -117,6 +120,68 @@ class _TwoStreams(Fusion):
     def forward(self, features):
         weight = torch.tensor([0.25])
         return Stream(features["a"].pooled_BD, weight), Stream(features["b"].pooled_BD)
+
+
+class _Normed(Fusion):
+    """A plugin's fusion with batch normalisation in `prepare`, which cannot do with a single item."""
+
+    widths = (2,)
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+
+    def prepare(self, field, features):
+        return Features.of_vector(self.norm(features.pooled_BD))
+
+    def forward(self, features):
+        return (Stream(features["a"].pooled_BD + features["b"].pooled_BD),)
+
+
+def _lacking(rows, width):
+    """Rows of two fields, the last of which lacks the first field."""
+    inputs = {name: {"x": torch.randn(rows, width, dtype=torch.float64)} for name in "ab"}
+    there = torch.ones(rows, dtype=torch.bool)
+    present = {"a": there.index_fill(0, torch.tensor([rows - 1]), False), "b": there}
+    return Batch(inputs, dict.fromkeys("ab", torch.arange(rows)), present)
+
+
+def test_a_missing_item_is_normalised_with_its_batch():
+    model = Model({"a": _Encoder("a"), "b": _Encoder("b")}, _Normed(), [nn.Identity()]).double().train()
+    batch = _lacking(4, 2)
+    x_UD = torch.cat([batch.inputs["a"]["x"], model.absent[0].pooled_W[None]])
+    rows = torch.tensor([0, 1, 2, 4])
+    norm = nn.BatchNorm1d(2).double()
+    expected = norm(x_UD)[rows] + norm(batch.inputs["b"]["x"])
+    torch.testing.assert_close(model(batch), expected)
+
+
+@pytest.mark.parametrize("name", ["concat", "gated", "late", "mfb", "lmf"])
+def test_nothing_is_worked_out_for_features_that_cannot_change(name):
+    """No gradient of features, in the first layers; what stands for a missing item learns all the same."""
+    torch.manual_seed(0)
+    encoders = {field: _Encoder(field, 512) for field in "ab"}
+    fusion = registry.get("fusion", name).factory([each.spec for each in encoders.values()])
+    model = Model(encoders, fusion, [nn.Linear(width, 2) for width in fusion.widths]).double().train()
+    batch = _lacking(64, 512)
+    logits = model(batch)
+    with FlopCounterMode(display=False) as backward:
+        logits.square().sum().backward()
+    learnt = {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
+    assert learnt["absent.0.pooled_W"].abs().sum() > 0
+
+    model.zero_grad()
+    for tensors in batch.inputs.values():
+        tensors["x"].requires_grad_()  # now everything is worked out, as for an encoder that is trained
+    again = model(batch)
+    with FlopCounterMode(display=False) as whole:
+        again.square().sum().backward()
+    first = [module.linear for module in fusion.modules() if isinstance(module, VectorProjection)]
+    spared = sum(2 * 64 * linear.in_features * linear.out_features for linear in first)
+    assert whole.get_total_flops() - backward.get_total_flops() >= spared
+    torch.testing.assert_close(again, logits)
+    for key, gradient in learnt.items():
+        torch.testing.assert_close(model.get_parameter(key).grad, gradient, msg=key)
 
 
 def test_logits_of_streams_are_summed_by_their_weights():

@@ -35,7 +35,10 @@ class Fusion(nn.Module):
         return None
 
     def prepare(self, field: str, features: Features) -> Features:
-        """Per-field work over U distinct items; what it returns is expanded to B rows and given to `forward`."""
+        """Per-field work over U distinct items; what it returns is expanded to B rows and given to `forward`.
+
+        Of one item nothing depends on the others, unless through batch normalisation: the missing item may come alone.
+        """
         return features
 
     def fuse(self, features: Mapping[str, Features], rows: Mapping[str, Tensor]) -> tuple[Stream, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automm.errors import OutOfRange
@@ -59,8 +60,22 @@ class VectorProjection(nn.Module):
 
     def forward(self, pooled_UW: Tensor) -> Tensor:
         """[U, W] -> [U, out]."""
-        out_UD: Tensor = self.linear(self.norm(pooled_UW))
+        fixed = torch.is_grad_enabled() and not pooled_UW.requires_grad
+        out_UD: Tensor = self._of_fixed(pooled_UW) if fixed else self.linear(self.norm(pooled_UW))
         return out_UD
+
+    def _of_fixed(self, pooled_UW: Tensor) -> Tensor:
+        """The same function of vectors that nothing is learnt through, such as kept features.
+
+        The norm's scale and shift go into the linear layer, W(g * x + b) = (W * g)x + Wb, so that backward has no need
+        of the gradient of what lies between the two, a third of all the work of a layer this wide.
+        """
+        if not isinstance(self.norm, nn.LayerNorm):
+            projected: Tensor = self.linear(self.norm(pooled_UW))
+            return projected
+        norm, weight_DW, bias_D = self.norm, self.linear.weight, self.linear.bias
+        plain_UW = F.layer_norm(pooled_UW, norm.normalized_shape, eps=norm.eps)
+        return F.linear(plain_UW, weight_DW * norm.weight, bias_D + weight_DW @ norm.bias)
 
 
 class TokenProjection(nn.Module):
