@@ -99,6 +99,10 @@ class OneOf:
         """Whether `value` is a legal value of this parameter."""
         return any(_same(value, choice) for choice in self.choices)
 
+    def place(self, value: Any) -> int:
+        """Where a legal value stands among the choices, from 0."""
+        return next(at for at, choice in enumerate(self.choices) if _same(value, choice))
+
 
 Param = Float | Int | OneOf
 
@@ -240,7 +244,7 @@ def narrow_param(path: str, param: Param, value: Any) -> Param:
     if values is not None and not values:
         raise OutOfRange(f"{path}=[] leaves nothing to choose: {describe(param)}")
     if isinstance(param, OneOf):
-        chosen = tuple(next(c for c in param.choices if _same(c, v)) for v in (values or [value]))
+        chosen = tuple(param.choices[param.place(v)] for v in (values or [value]))
         if param.ladder:  # up or down is not for a list to say
             chosen = tuple(c for c in param.choices if c in chosen)
         children = {c: s for c, s in param.children.items() if c in chosen}

@@ -145,7 +145,7 @@ def _parameter(param: Param) -> ng.p.Parameter:
 
 def _code(param: Param, value: Scalar) -> int | float:
     if isinstance(param, OneOf):
-        return next(at for at, choice in enumerate(param.choices) if OneOf((choice,)).holds(value))
+        return param.place(value)
     return to_unit(param, value)
 
 

@@ -47,10 +47,14 @@ class Surrogate(Strategy):
         self._spread = Spread(space, self._explore, self._rng)
         self._embedding = _Embedding(space)
         self._known: dict[str, tuple[Candidate, float]] = {}
+        self._points: dict[str, np.ndarray] = {}
 
     def tell(self, candidate: Candidate, loss: float) -> None:
         """Learn a loss, or a better estimate of one."""
-        self._known[key_of(candidate)] = (candidate, loss)
+        key = key_of(candidate)
+        self._known[key] = (candidate, loss)
+        if key not in self._points:
+            self._points[key] = self._embedding.of(candidate)
 
     def ask(self) -> Candidate:
         """The most promising of a few hundred candidates: draws, and variations of the best."""
@@ -62,7 +66,7 @@ class Surrogate(Strategy):
         fresh = [candidate for candidate in pool if key_of(candidate) not in self._known]
         if not fresh:
             return pool[0]
-        known_NE = np.array([self._embedding.of(candidate) for candidate, _ in self._known.values()])
+        known_NE = np.array([self._points[key] for key in self._known])
         model = _fit(known_NE, _scores([loss for _, loss in self._known.values()]))
         gain_P = model.improvement(np.array([self._embedding.of(candidate) for candidate in fresh]))
         return fresh[int(np.argmax(np.round(gain_P / gain_P.max(), 9)))]  # the last digits differ between machines

@@ -54,7 +54,7 @@ def widest_choice(space: Space) -> str | None:
 def to_unit(param: Param, value: Scalar) -> float:
     """Where a value lies in [0, 1] of its parameter's scale; the inverse of `from_unit`."""
     if isinstance(param, OneOf):
-        return (next(i for i, c in enumerate(param.choices) if OneOf((c,)).holds(value)) + 0.5) / len(param.choices)
+        return (param.place(value) + 0.5) / len(param.choices)
     assert isinstance(value, (int, float)), "the space has checked it"
     low, high = _ends(param)
     number = math.log(value) if param.log else float(value)
@@ -76,7 +76,7 @@ def from_unit(param: Param, unit: float) -> Scalar:
 def tidy(param: Param, value: Scalar) -> Scalar:
     """A legal value as it is written down: real numbers with six significant digits, choices exactly as listed."""
     if isinstance(param, OneOf):
-        return next(choice for choice in param.choices if OneOf((choice,)).holds(value))
+        return param.choices[param.place(value)]
     assert isinstance(value, (int, float)), "the space has checked it"
     return int(value) if isinstance(param, Int) else min(max(float(f"{value:.6g}"), param.low), param.high)
 
