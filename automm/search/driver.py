@@ -121,14 +121,16 @@ class Driver:
         """Where others still run, the leader trains on, `step` epochs at a time.
 
         Its further values decide nothing. But whoever wins is trained to the end, and it is likely to be the leader.
+        Its last epoch is left for then: the search would wait for it, where what the winner is compared with is
+        trained beside it.
         """
         leader = self.history.best
         if leader is None or leader.finished or leader.pending is not None or not self.history.pending:
             return None
         epochs, last_rung = leader.epochs, self.history.halving.rungs[-1]
-        if self._horizon is None or not last_rung <= epochs < self._horizon:
+        if self._horizon is None or not last_rung <= epochs < self._horizon - 1:
             return None
-        return Decision("promote", leader.number, {"start": epochs, "stop": min(epochs + step, self._horizon)})
+        return Decision("promote", leader.number, {"start": epochs, "stop": min(epochs + step, self._horizon - 1)})
 
     def _has_longest_way(self) -> bool:
         """Whether the leader is expected to win and has more epochs before it than the candidates still to come have

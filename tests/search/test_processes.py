@@ -241,8 +241,9 @@ def test_the_leader_trains_on_before_the_last_candidates_and_after_an_interrupti
     assert story(cut) == told
 
 
-def test_the_leader_trains_on_no_further_than_the_horizon(tmp_path):
-    assert run(tmp_path, **TWO, horizon=4).best.epochs == 4
+def test_the_leader_trains_on_and_leaves_its_last_epoch_to_the_refit(tmp_path):
+    assert run(tmp_path / "6", **TWO, horizon=6).best.epochs == 5
+    assert run(tmp_path / "5", **TWO, horizon=5).best.epochs == 4
 
 
 @pytest.mark.parametrize("executor", ["in_process", ComponentSettings("processes", {"slots": 1})])
