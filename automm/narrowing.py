@@ -52,6 +52,7 @@ class _Given:
     path: str  # where the user said it, for messages
     value: Any
     inherited: bool = False  # said by another layer than the last
+    of_preset: bool = False  # said of this component alone, where presets write
 
 
 def nested(kind: str, layers: Sequence[Layer], modality: str | None = None) -> OneOf:
@@ -160,7 +161,7 @@ def _given(found: Component, layers: Sequence[Layer]) -> dict[str, _Given]:
         options = (layer.section.get("options") or {}).get(found.name) or {}
         prefix = f"{layer.where}.options.{found.name}"
         own = {
-            option: _Given(f"{prefix}.{option}", value)
+            option: _Given(f"{prefix}.{option}", value, of_preset=layer.preset)
             for option, value in options.items()
             if _says_something(layer, found, option, value)
         }
@@ -172,7 +173,8 @@ def _given(found: Component, layers: Sequence[Layer]) -> dict[str, _Given]:
 def _subspace(found: Component, prefix: str, given: Mapping[str, _Given]) -> Space:
     """The component's space under `prefix`, pinned and narrowed as given."""
     space = found.space.prefixed(prefix)
-    if "weights" in given and given["weights"].value is None:  # nothing that a frozen encoder could know
+    if "weights" in given and given["weights"].value is None:
+        given = _learning(found, given)
         space = space.without_ladders()
     searchable = {path for path, _ in space.paths()}
     for option, said in given.items():
@@ -192,6 +194,23 @@ def _subspace(found: Component, prefix: str, given: Mapping[str, _Given]) -> Spa
                 f"{near_miss(option, found.options)}"
             )
     return space
+
+
+def _learning(found: Component, given: Mapping[str, _Given]) -> Mapping[str, _Given]:
+    """What is said of a component that begins with random weights. All of it is trained unless something is said of
+    that: a part that is kept as it is would know nothing. A preset that leaves it frozen means other weights."""
+    out = dict(given)
+    for option, param in found.space.params.items():
+        if not isinstance(param, OneOf) or not param.ladder:
+            continue
+        parts = {path for child in param.children.values() for path, _ in child.paths()}
+        said = given.get(option)
+        unsaid = said is None or (said.of_preset and said.value == param.choices[0])
+        if unsaid and not parts & given.keys():
+            out[option] = _Given(option if said is None else said.path, param.choices[-1])
+        elif unsaid:
+            out.pop(option, None)
+    return out
 
 
 def _fixed(said: _Given, option: Option) -> OneOf:

@@ -38,8 +38,16 @@ def test_pretrained_encoders_are_searched_where_weights_or_a_model_are_named(tmp
 
 
 def test_a_model_may_be_named_without_weights(tmp_path):
-    found = space(tmp_path, "encoder.image.model=resnet18", "encoder.image.weights=null").defaults()
+    asked = ["encoder.image.model=resnet18", "encoder.image.weights=null"]
+    found = space(tmp_path, *asked).defaults()
     assert found["encoder.image.options.timm.weights"] is None
+    assert found["encoder.image.options.timm.tune"] == "full"
+    by_name = space(tmp_path, *asked, "encoder.image.name=timm").defaults()
+    assert by_name["encoder.image.options.timm.tune"] == "full"
+    kept = space(tmp_path, *asked, "encoder.image.tune=frozen").defaults()
+    assert kept["encoder.image.options.timm.tune"] == "frozen"
+    partly = space(tmp_path, *asked, "encoder.image.tune=[last_k,full]")
+    assert dict(partly.paths())["encoder.image.options.timm.tune"].choices == ("last_k", "full")
     assert "encoder.image.options.timm.weights" not in space(tmp_path, "encoder.image.weights=null").defaults()
 
 
@@ -126,11 +134,20 @@ def test_changing_images_is_for_images(tmp_path):
     assert "training.augment" not in dict(for_modalities(asked, ("text",)).paths())
 
 
-def test_a_tower_of_random_weights_is_no_foot_of_a_ladder(tmp_path):
-    tune = "encoder.image.options.timm.tune"
-    for weights, ladder in (("default", True), ("null", False)):
-        asked = ["encoder/image=timm", f"encoder.image.options.timm.weights={weights}"]
-        assert dict(space(tmp_path, *asked).paths())[tune].ladder is ladder
+@pytest.mark.parametrize(
+    ("said", "choices", "ladder"),
+    [
+        (["weights=default"], ("frozen", "last_k", "full"), True),
+        (["weights=null"], ("full",), True),  # what is random and stays so is no encoder
+        (["weights=null", "tune=[frozen,full]"], ("frozen", "full"), False),  # unless that is what is asked for
+        (["weights=null", "last_k=2"], ("frozen", "last_k", "full"), False),
+    ],
+)
+def test_a_tower_of_random_weights_is_trained(tmp_path, said, choices, ladder):
+    asked = ["encoder/image=timm", *(f"encoder.image.options.timm.{each}" for each in said)]
+    tune = dict(space(tmp_path, *asked).paths())["encoder.image.options.timm.tune"]
+    assert tune.choices == choices
+    assert tune.ladder is ladder or len(choices) == 1
 
 
 def test_losing_fields_is_searched_where_there_are_several(tmp_path):
