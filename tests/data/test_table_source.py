@@ -59,7 +59,8 @@ def table(tmp_path):
 
 
 def load(file, **options):
-    return TableSource(**{"train": str(file), "target": "colour", "drop": ["who"], **options}).load(0, file.parent)
+    asked = {"train": str(file), "target": "colour", "drop": ["who"], "folds": 1, **options}
+    return TableSource(**asked).load(0, file.parent)
 
 
 def failure(file, **options):
@@ -318,6 +319,24 @@ def test_folds_are_drawn_from_the_training_table_alone(table, tmp_path):
     for options in ({"folds": 0}, {"folds": 2, "time": "who"}):
         with pytest.raises(OutOfRange, match=r"data\.folds="):
             load(table, **options)
+
+
+def test_few_rows_are_judged_by_all_of_them(table, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert load(table, folds=None).folds is None
+    assert "too many belong together for 5 folds" in caplog.text
+    assert load(table, folds=None, target=None, drop=["who", "colour"]).folds is None  # pairs
+    (tmp_path / "many.csv").write_text(
+        "\n".join(["when,size,kind", *(f"{i},{i * i / 100},k{i % 3}" for i in range(1600))]) + "\n"
+    )
+    many = {"train": str(tmp_path / "many.csv"), "target": "kind"}
+    assert TableSource(**many).load(0, tmp_path).folds is None
+    assert "validates once" not in caplog.text
+    few = TableSource(**many, valid_fraction=0.1).load(0, tmp_path)
+    assert len(few.folds) == len(few.train) + len(few.valid) == 1360
+    assert set(few.folds) == {0, 1, 2, 3, 4}
+    assert "each of the 1360 validates once" in caplog.text
+    assert TableSource(**many, time="when", valid_fraction=0.1).load(0, tmp_path).folds is None
 
 
 @pytest.mark.parametrize(

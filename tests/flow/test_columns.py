@@ -43,6 +43,7 @@ def asked(folder, bert, *more):
     return [
         "+task=classification",
         f"data.train={shop(folder)}",
+        "data.folds=1",
         "data.target=kind",
         "encoder.fields.title.name=transformers",
         f"encoder.fields.title.weights=local-dir:{bert}",

@@ -31,6 +31,7 @@ def settings(tmp_path_factory):
     asked = [
         "+task=classification",
         f"data.train={a_table(folder)}",
+        "data.folds=1",
         "data.target=kind",
         *(f"data.columns.{name}={modality}" for name, modality in COLUMNS.items()),
         "encoder.image.options.convnet.width=48",

@@ -25,6 +25,7 @@ def told(tmp_path):
         words = [
             "+task=classification",
             f"data.train={tmp_path / 'train.csv'}",
+            "data.folds=1",
             f"data.test={tmp_path / 'test.csv'}",
             "data.target=kind",
             "data.columns.text=text",

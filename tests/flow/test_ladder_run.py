@@ -19,6 +19,7 @@ def climbed(tmp_path_factory, tiny_bert):
     words = [
         "+task=classification",
         f"data.train={folder / 'train.csv'}",
+        "data.folds=1",
         "data.target=kind",
         "data.columns.text=text",
         f"encoder.text.weights=local-dir:{tiny_bert}",

@@ -24,6 +24,7 @@ def best_of(tmp_path_factory):
         words = [
             "+task=classification",
             f"data.train={folder / 'train.csv'}",
+            "data.folds=1",
             "data.target=kind",
             "data.columns.text=text",
             "encoder.text.name=ngrams",

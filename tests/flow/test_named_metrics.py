@@ -32,6 +32,7 @@ def test_a_run_is_measured_by_named_metrics_and_driven_by_one(missed_red, tmp_pa
     asked = [
         "+task=classification",
         f"data.train={tmp_path / 'rows.csv'}",
+        "data.folds=1",
         "data.target=wanted",
         f"task.metrics=[auroc,{missed_red}]",
         "search.objective=f1",

@@ -33,6 +33,7 @@ def test_a_regression_on_numbers_and_categories(fusion, tmp_path):
     asked = [
         "+task=regression",
         f"data.train={houses(tmp_path)}",
+        "data.folds=1",
         "data.target=price",
         f"fusion={fusion}",
         "search.trials=1",

@@ -22,6 +22,7 @@ def finished(task, path, folder):
     asked = [
         f"+task={task}",
         f"data.train={path}",
+        "data.folds=1",
         "data.target=wanted",
         "fusion=concat",
         "search.trials=1",
@@ -58,7 +59,8 @@ def test_a_target_may_be_a_list(tmp_path):
     rows = [{"words": f"a thing number {n}", "wanted": ["a", "b"][: n % 3]} for n in range(40)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = ["+task=multilabel", f"data.train={path}", "data.target=wanted", f"run.dir={tmp_path / 'run'}"]
+    asked = ["+task=multilabel", f"data.train={path}", "data.folds=1", "data.target=wanted"]
+    asked.append(f"run.dir={tmp_path / 'run'}")
     stages = Run(to_settings(compose(asked), tmp_path, overrides=asked))
     assert stages.task.labels == ("a", "b")
     assert {tuple(target) for target in stages.splits.train.targets} == {(), ("a",), ("a", "b")}

@@ -28,6 +28,7 @@ from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Skipped, Splits
 log = logging.getLogger(__name__)
 
 _FEW = 200  # rows that tell candidates apart by some points of accuracy alone
+_FOLDS = 5  # where there would be no more of them
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class TableSource(Source):
         valid_fraction: share of the rows left after the test that validate, where `valid` is null.
         test_fraction: share of the rows that test, where `test` is null; 0 = no test.
         folds: 2 or more judge a candidate by cross-validation: it is fitted once a fold, and every row left after the
-            test validates once. For small tables; it takes as many times as long.
+            test validates once; it takes as many times as long. null = 5 where fewer than 200 rows would validate, else
+            1; also 1 with `valid` or `time`, for pairs, and where too many rows belong together.
         on_error: `fail` or `skip`: what a row does that cannot be used.
         check_images: `decode` reads every image and clip to its end, `header` opens it only.
         outside: allow paths of files that leave the folder of the table's file.
@@ -94,7 +96,7 @@ class TableSource(Source):
         id: str | None = None,
         valid_fraction: float = 0.15,
         test_fraction: float = 0.15,
-        folds: int = 1,
+        folds: int | None = None,
         on_error: str = "fail",
         check_images: str = "decode",
         outside: bool = False,
@@ -103,7 +105,7 @@ class TableSource(Source):
             raise OutOfRange(
                 f"data.valid_fraction={valid_fraction}, data.test_fraction={test_fraction}: shares lie between 0 and 1"
             )
-        if folds < 1 or (folds > 1 and time is not None):
+        if folds is not None and (folds < 1 or (folds > 1 and time is not None)):
             raise OutOfRange(
                 f"data.folds={folds} is not allowed: 1 or more, and 1 with data.time, for what comes later would be "
                 "learnt from."
@@ -139,16 +141,17 @@ class TableSource(Source):
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, beside)
         folds = None
-        if "valid" in tables and self.folds > 1:
+        if "valid" in tables and (self.folds or 1) > 1:
             raise ConfigError(
                 f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
                 "Next: data.folds=1, or no table for validation."
             )
-        if self.folds > 1:
-            folds = self._draw_folds(seed, tables, beside)
-        elif "valid" not in tables:
-            self._draw("valid", self.valid_fraction, seed, tables, beside)
-            _advise(len(tables["valid"]), timed=bool(self.time))
+        if "valid" not in tables:
+            folds = self._folds(seed, tables["train"], beside["train"])
+            if folds is None:
+                self._draw("valid", self.valid_fraction, seed, tables, beside)
+            else:
+                folds = _share_out(folds, tables, beside)
         _check_leaks(tables, beside, self.group)
         return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds)
 
@@ -242,12 +245,29 @@ class TableSource(Source):
             "strata": None if numbers else np.array(list(map(str, train.targets))),
         }
 
-    def _draw_folds(self, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> np.ndarray:
-        """The fold of every row of the training table and of the validation table, which fold 0 becomes."""
-        train, cells = tables["train"], beside["train"]
-        fold = split_folds(len(train), folds=self.folds, seed=seed, **self._at_random(train, cells))
-        _part({"train": np.flatnonzero(fold), "valid": np.flatnonzero(fold == 0)}, tables, beside)
-        return np.concatenate([fold[fold > 0], fold[fold == 0]])
+    def _folds(self, seed: int, train: Table, cells: Cells) -> np.ndarray | None:
+        """The fold of every row of the training table; None where a part of them validates."""
+        if self.folds is not None:
+            if self.folds == 1:
+                return None
+            return split_folds(len(train), folds=self.folds, seed=seed, **self._at_random(train, cells))
+        alone = round(len(train) * self.valid_fraction)
+        if self.time or not self.target or alone >= _FEW:
+            return None
+        try:
+            folds = split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train, cells))
+        except DataError:
+            log.info(
+                "validation: %d rows tell little of two candidates apart, and too many belong together for %d folds",
+                alone, _FOLDS,
+            )  # fmt: skip
+            return None
+        log.info(
+            "validation: %d rows would tell little of two candidates apart, so that each of the %d validates once, in "
+            "%d folds; data.folds=1 takes a fifth of the time",
+            alone, len(train), _FOLDS,
+        )  # fmt: skip
+        return folds
 
     def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
@@ -272,12 +292,10 @@ def _part(rows: Mapping[str, np.ndarray], tables: dict[str, Table], beside: dict
         beside[split] = {column: [values[row] for row in at] for column, values in cells.items()}
 
 
-def _advise(rows: int, *, timed: bool) -> None:
-    """Say what too few rows for a verdict call for."""
-    if rows < _FEW and not timed:
-        log.info(
-            "validation: %d rows tell little of two candidates apart; data.folds=5 would judge by all of them", rows
-        )
+def _share_out(fold: np.ndarray, tables: dict[str, Table], beside: dict[str, Cells]) -> np.ndarray:
+    """Let fold 0 validate; the fold of every row of the training table that is left and of the validation table."""
+    _part({"train": np.flatnonzero(fold), "valid": np.flatnonzero(fold == 0)}, tables, beside)
+    return np.concatenate([fold[fold > 0], fold[fold == 0]])
 
 
 def _is_none(target: Any) -> bool:

@@ -48,6 +48,7 @@ def finished(folder, *more, solver="gradient"):
     asked = [
         "+task=classification",
         f"data.train={folder / 'rows.csv'}",
+        "data.folds=1",
         "data.target=note",
         f"training={solver}",
         "training.lr=5e-3",
