@@ -13,7 +13,8 @@ from automm.ensemble import Ensemble
 from automm.export.checkpoint import Trained
 from automm.model import Model
 from automm.training import calibration
-from automm.training.objective import TrainingObjective, costly_field
+from automm.training.inputs import costly_field
+from automm.training.objective import TrainingObjective
 from automm.training.reliance import REPEATS, drawn, reliance
 from automm.types import Goal, Table
 

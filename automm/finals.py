@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from automm.errors import StudyError
 from automm.export.checkpoint import Trained
-from automm.export.ensemble import MEMBERS, combined
-from automm.members import Members
+from automm.export.ensemble import MEMBERS, combined, stirred
 from automm.refit import Refit, Refits
 from automm.run_dir import RunDir, write_json
 from automm.search.loop import SearchResult
+from automm.search.selection import Members
 from automm.trial import Trial
 from automm.types import Goal
 
 WINNER = "best"
-SINGLE = "single"  # the winner alone, where an ensemble takes its place
+SINGLE = "single"  # the winner alone, where an ensemble or a soup takes its place
 DEFAULTS = "defaults"
 _GIVEN_UP = "given_up"  # the stage that names trials which won and could not be trained to the end
 
@@ -40,6 +40,8 @@ class Finals:
         found: the search.
         kept: its trials whose state was kept.
         members: what is averaged with the winner of the search.
+        goal: what the search drove at.
+        measure: metrics of a trained model on the validation rows.
         defaults: whether the unsearched configuration is trained too, at the winner's budget.
         say: is told what happens.
     """
@@ -52,12 +54,15 @@ class Finals:
         kept: Sequence[Trial],
         members: Members,
         *,
+        goal: Goal,
+        measure: Callable[[Trained], Mapping[str, float]],
         defaults: bool,
         say: Callable[[str], None],
     ) -> None:
         assert found.best is not None  # or there is nothing to train
         self._refits, self._dir, self._say = refits, run_dir, say
         self._searched, self._members = found, members
+        self._goal, self._measure = goal, measure
         self._unsearched = found.trials[0] if defaults else None
         ranked = [found.best, *(trial for trial in kept if trial is not found.best and trial.values)]
         self._contenders = [trial for trial in ranked if trial.number not in self._given_up]
@@ -73,7 +78,7 @@ class Finals:
         return self._refits.continued(WINNER, self.best)
 
     @property
-    def averaged(self) -> dict[str, float]:
+    def weights(self) -> dict[str, float]:
         """The weights of what is averaged, by the name it is trained under; empty where the winner stays alone."""
         if self.best is not self._searched.best:  # they were chosen to go with another
             return {}
@@ -112,12 +117,13 @@ class Finals:
         if first.state in ("failed", "infeasible"):
             self._refits.failures[DEFAULTS] = first.reason
             return long
-        # ends are handed out in the order of submission, and that of the plain defaults is likely to come first
-        return [self._refits.continued(DEFAULTS, first), *long]
+        unsearched = self._refits.continued(DEFAULTS, first)
+        # ends are handed out in the order of submission, and at the winner's its export begins
+        return [unsearched, *long] if self._refits.left(first) < self._refits.left(self.best) else [*long, unsearched]
 
     def _finalists(self) -> list[Refit]:
         """The winner, and whatever it is averaged with."""
-        others = {self._called(n): self._searched.trials[n] for n in self._members.weights} if self.averaged else {}
+        others = {self._called(n): self._searched.trials[n] for n in self._members.weights} if self.weights else {}
         return [self.winner, *(self._refits.continued(name, t) for name, t in others.items() if name != WINNER)]
 
     def _called(self, number: int) -> str:
@@ -126,13 +132,29 @@ class Finals:
 
     def _whole(self, found: Mapping[str, Trained]) -> Trained:
         """The mean of the winner and those it is averaged with, as far as they could be trained."""
-        weights = {name: weight for name, weight in self.averaged.items() if name in found}
+        weights = {name: weight for name, weight in self.weights.items() if name in found}
         if len(weights) < 2:
             return found[WINNER]
+        if self._members.souped:
+            return self._soup(found)
         total = sum(weights.values())
         weights = {name: weight / total for name, weight in weights.items()}
         write_json(self._dir.checkpoints / MEMBERS, {"weights": weights, "valid": dict(self._members.valid)})
         return combined(found, weights, self._members.valid)
+
+    def _soup(self, found: Mapping[str, Trained]) -> Trained:
+        """The mean of all their weights, unless it does not hold what it promised when it was chosen."""
+        names, members = list(self.weights), self._members
+        if all(name in found for name in names):
+            whole = stirred([found[name] for name in names], members.valid, members.temperature)
+            seen = self.winner.on_valid  # then the winner's own loss on the validation rows says nothing
+            bar = self._goal.loss(members.valid) if seen else self._goal.loss(self._measure(found[WINNER]))
+            if self._goal.loss(self._measure(whole)) <= bar:
+                said = {"soup": names, "valid": dict(members.valid), "temperature": members.temperature}
+                write_json(self._dir.checkpoints / MEMBERS, said)
+                return whole
+        self._say("the soup of weights does not hold what it promised: the winner stays alone")
+        return found[WINNER]
 
     def _train(self, wanted: Callable[[], list[Refit]]) -> dict[str, Trained]:
         while True:

@@ -24,7 +24,7 @@ from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
-from automm.members import Members, choose_members
+from automm.members import choose_members, choose_soup, within
 from automm.model import build_solver
 from automm.preflight import check_target, placed
 from automm.refit import Refit, Refits
@@ -36,7 +36,7 @@ from automm.result import result_of
 from automm.run_dir import RunDir, write_json
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
-from automm.search.selection import lead
+from automm.search.selection import Members, lead
 from automm.search.study import Event, Study
 from automm.settings import Settings
 from automm.space import Space
@@ -239,15 +239,21 @@ class Run:
         """Which models of the search are averaged."""
         said = (self.searched and self.dir.finished(_MEMBERS)) or {}
         weights = {int(number): weight for number, weight in said.get("weights", {}).items()}
-        return Members(weights, said.get("valid", {}))
+        more = {key: said[key] for key in ("souped", "temperature") if key in said}
+        return Members(weights, said.get("valid", {}), **more)
 
     def _choose_members(self, found: SearchResult) -> None:
         """Once, while what trials scored is still there."""
-        most = 1 if self.task.PAIRS else self.settings.search.ensemble  # embeddings of two models are no mean
-        if most == 1 or found.best is None or self.dir.finished(_MEMBERS) is not None:
+        search, judge = self.settings.search, self.trials_objective
+        most = 1 if self.task.PAIRS else search.ensemble  # embeddings of two models are no mean
+        stirred = 1 if self.task.PAIRS and self.splits.folds is not None else search.soup  # nor are those of two folds
+        if max(most, stirred) == 1 or found.best is None or self.dir.finished(_MEMBERS) is not None:
             return
-        judge = self.trials_objective
-        chosen = choose_members(found.best, found.trials, judge, self.task, self.goal, most=most)
+        if stirred > 1:
+            chosen = choose_soup(found.best, found.trials, judge, self.task, self.goal, most=stirred)
+        else:
+            fits = within(search.max_gflop, self.objective.operations)
+            chosen = choose_members(found.best, found.trials, judge, self.task, self.goal, most=most, fits=fits)
         self.dir.finish(_MEMBERS, asdict(chosen))
 
     @property
@@ -266,8 +272,17 @@ class Run:
     def finals(self) -> Finals:
         """Who is trained to the end."""
         found, wanted = self.searched, self.settings.baselines.defaults
-        kept, say = self._kept(found), self.progress.say
-        return Finals(self.refits, self.dir, found, kept, self.members, defaults=wanted, say=say)
+        return Finals(
+            self.refits,
+            self.dir,
+            found,
+            self._kept(found),
+            self.members,
+            goal=self.goal,
+            measure=lambda trained: self.task.measure(self.score(trained, self.splits.valid), self.splits.valid),
+            defaults=wanted,
+            say=self.progress.say,
+        )
 
     @cached_property
     def trained(self) -> Trained:
@@ -328,7 +343,7 @@ class Run:
         seed, winner = self.settings.seed, self.finals.winner
         inputs = inputs_relied_on(self.trained, self.objective, table, self.goal, split=split, seed=seed)
         fitted_by = "winner" if not winner.on_valid else "trial" if winner.unseeing else None
-        fitted_by = None if self.trained.members else fitted_by  # each member has its own
+        fitted_by = "trial" if self.trained.soup else None if self.trained.members else fitted_by  # each has its own
         return {**inputs, "calibration": calibration_of(self.trained, scores_BC, table, fitted_by=fitted_by)}
 
     @cached_property
@@ -416,13 +431,13 @@ class Run:
             baselines={name: tested[name] for name in names},
             seconds={
                 "search": self.searched.seconds,
-                "refit": self.refits.seconds(*{WINNER, *self.finals.averaged}),
+                "refit": self.refits.seconds(*{WINNER, *self.finals.weights}),
                 "baselines": self.refits.seconds(*(n for n, t in self.baselines.items() if t is not self.trained)),
                 "total": self.seconds,
             },
             bundle=bundle,
             explained=self.explained,
-            members=self.members.weights if self.trained.members else {},
+            members=self.members if self.trained.members or self.trained.soup else Members(),
             device=device_model(self.settings.training),
         )
 
@@ -472,7 +487,7 @@ class Run:
 
     def _on_trained(self, name: str) -> None:
         """Export the winner while what it is compared with is still being trained: at the end a core would idle."""
-        if name == WINNER and self._concluding and not self.finals.averaged:
+        if name == WINNER and self._concluding and not self.finals.weights:
             self._exported = self._bundle(timed=False)
 
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:

@@ -124,6 +124,14 @@ class Refits:
         """Epochs to which a trial of the search is taken on from its checkpoint; None where it is trained anew."""
         return None if self._on_valid or self.splits.folds is not None else self.settings.training.epochs
 
+    def left(self, trial: Trial) -> float:
+        """Seconds that training a trial to the end should take, by what its epochs took so far."""
+        anew = self.horizon is None
+        if trial.finished:  # nothing would change in further epochs
+            return trial.seconds if anew else 0.0
+        done = 0 if anew else trial.epochs
+        return trial.seconds / max(trial.epochs, 1) * (self.settings.training.epochs - done)
+
     @property
     def _on_valid(self) -> bool:
         """Whether validation rows are trained on: only where a test is left to judge by."""

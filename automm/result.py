@@ -10,6 +10,7 @@ from typing import Any
 
 from automm.runtime.cpu import describe
 from automm.search.loop import SearchResult
+from automm.search.selection import Members
 from automm.settings import Settings
 from automm.space import overrides
 from automm.trial import Trial
@@ -36,7 +37,7 @@ def result_of(
     seconds: Mapping[str, float],
     bundle: str | None,
     explained: Mapping[str, Any],
-    members: Mapping[int, float],
+    members: Members,
     device: str,
 ) -> dict[str, Any]:
     """The figures of a run, plain JSON.
@@ -55,10 +56,15 @@ def result_of(
             side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
         explained: what the winner relies on, and how far its scores can be believed, by key.
-        members: the weights of the models that were averaged, by trial; empty where there is no ensemble.
+        members: what was averaged; nobody where the winner stands alone.
         device: what models are trained on where the run was finished, `cpu` or a GPU's name.
     """
     states: list[str] = [trial.state for trial in searched.trials]
+    averaged = [
+        {"trial": trial.number, "weight": members.weights[trial.number], "candidate": trial.candidate}
+        for trial in searched.trials
+        if trial.number in members.weights
+    ]
     return {
         "schema": SCHEMA,
         "task": settings.task.name,
@@ -78,11 +84,8 @@ def result_of(
             "candidate": best.candidate,
             "overrides": [*settings.overrides, *overrides(best.candidate)],
             "valid": dict(valid),
-            "ensemble": [
-                {"trial": trial.number, "weight": members[trial.number], "candidate": trial.candidate}
-                for trial in searched.trials
-                if trial.number in members
-            ],
+            "ensemble": [] if members.souped else averaged,
+            "soup": averaged if members.souped else [],
         },
         "test": dict(test),
         "baselines": {name: dict(values) for name, values in baselines.items()},

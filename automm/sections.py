@@ -66,6 +66,7 @@ _SEARCH = {
     "max_gflop": _Key(Float(1e-9, 1e9), nullable=True),
     "keep_checkpoints": _Key(_COUNT),
     "ensemble": _Key(Int(1, 100)),
+    "soup": _Key(Int(1, 100)),
     "climb": _Key(Float(0.0, 0.9)),
     "margin": _Key(Float(0.0, 10.0)),
     "objective": _Key(None, nullable=True),
@@ -151,6 +152,11 @@ def _numbers(parts: Mapping[str, Section]) -> list[dict[str, Any]]:
     training = _values("training", fixed, _TRAINING)
     baselines = _values("baselines", parts["baselines"], _BASELINES)
     _check_epochs(search, training)
+    if min(search["ensemble"], search["soup"]) > 1:
+        raise ConfigError(
+            f"search.ensemble={search['ensemble']} averages scores and search.soup={search['soup']} weights, and a run "
+            "does one of the two. Next: leave the other at 1."
+        )
     baselines["unimodal_epochs"] = baselines["unimodal_epochs"] or training["epochs"]
     return [search, training, baselines, _values("export", parts["export"], _EXPORT)]
 

@@ -44,6 +44,7 @@ class SearchSettings:
     keep_checkpoints: int  # the best k trials keep theirs once the search ends
     objective: str | None = None  # a validation metric; None = the task's own goal
     ensemble: int = 1  # different models that may be averaged, where that is better than the best alone; 1 = none
+    soup: int = 1  # models whose weights may be averaged into one, likewise
     direction: Direction | None = None  # None = which way the metric is better
     climb: float = 0.0  # the share of the budget that goes to the best candidates one step up their ladders
     margin: float = 0.0  # standard errors of its accuracy by which a candidate must beat the defaults to replace them

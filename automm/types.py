@@ -191,3 +191,7 @@ class Goal:
 
     metric: str
     direction: Direction
+
+    def loss(self, values: Mapping[str, float]) -> float:
+        """The metric among `values`, turned so that lower is better."""
+        return values[self.metric] if self.direction == "minimize" else -values[self.metric]

@@ -133,7 +133,9 @@ def _manifest(
 
 
 def _members(trained: Trained) -> dict[str, Any]:
-    """What an ensemble is made of."""
+    """What an ensemble is made of, or how many models a soup."""
+    if trained.soup:
+        return {"soup": trained.soup}
     if not isinstance(trained.model, Ensemble):
         return {}
     pairs = zip(trained.model.weights, trained.members, strict=True)

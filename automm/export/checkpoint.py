@@ -47,6 +47,7 @@ class Trained:
     rows: Sequence[Mapping[str, Any]]  # raw rows that exports are proved on; become a bundle's golden rows
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by split
     members: tuple[Trained, ...] = ()  # of an ensemble, as its weights are ordered
+    soup: int = 0  # models that it has the mean weights of
 
 
 def save_model(folder: Path, trained: Trained) -> None:

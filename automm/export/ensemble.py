@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +17,25 @@ from automm.ensemble import Ensemble
 from automm.errors import StudyError
 from automm.export.checkpoint import Trained, load_model
 from automm.model import Model, encoder_of
+from automm.training import checkpoint, soup
 
-MEMBERS = "ensemble.json"  # beside the members' folders: `weights` by name, and `valid`, the metrics of the whole
+# beside the members' folders: `valid`, the metrics of the whole, and of an ensemble `weights` by name; of a soup the
+# names, `soup`, and its `temperature`
+MEMBERS = "ensemble.json"
+
+
+def stirred(members: Sequence[Trained], valid: Mapping[str, float], temperature: float) -> Trained:
+    """The first of several with the mean of their weights.
+
+    Args:
+        members: the same network, from the same initial weights.
+        valid: validation metrics of the whole.
+        temperature: what calibrates it.
+    """
+    model = copy.deepcopy(cast(Model, members[0].model))
+    checkpoint.load_weights(model, soup.mean([checkpoint.weights(each.model) for each in members]))
+    model.temperature.fill_(temperature)
+    return replace(members[0], model=model.eval(), metrics={"valid": valid}, soup=len(members))
 
 
 def combined(members: Mapping[str, Trained], weights: Mapping[str, float], valid: Mapping[str, float]) -> Trained:
@@ -44,10 +62,13 @@ def load_members(folder: Path) -> Trained | None:
         return None
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        weights, valid = dict(said["weights"]), dict(said["valid"])
+        valid, names = dict(said["valid"]), list(said.get("soup") or said["weights"])
+        found = {name: load_model(folder / name) for name in names}
+        if "soup" in said:
+            return stirred(list(found.values()), valid, float(said["temperature"]))
+        return combined(found, dict(said["weights"]), valid)
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{file} cannot be read: {error!r}. Next: run again.") from error
-    return combined({name: load_model(folder / name) for name in weights}, weights, valid)
 
 
 def _shared(members: Sequence[Trained]) -> dict[str, Encoder]:

@@ -124,6 +124,9 @@ def print_summary(
     if averaged := best.get("ensemble"):
         parts = ", ".join(f"trial {each['trial']} ({100 * each['weight']:.0f} %)" for each in averaged)
         out.print(Text(f"  averaged: {parts}"), soft_wrap=True)
+    if stirred := best.get("soup"):
+        parts = ", ".join(f"trial {each['trial']}" for each in stirred)
+        out.print(Text(f"  its weights are the mean of {parts}"), soft_wrap=True)
     out.print(Text("\nwritten to", style="bold"))
     for name, path in paths.items():
         out.print(Text(f"  {name:8} {path}"), soft_wrap=True)

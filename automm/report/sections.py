@@ -250,6 +250,7 @@ def configuration(data: ReportData) -> Markup:
         return section("configuration", "Best configuration", nothing)
     command = " \\\n  ".join(["python -m automm", *map(shlex.quote, lines)])
     valid = [[words(name), figure(value, name)] for name, value in (best.get("valid") or {}).items()]
+    stirred = ", ".join(f"trial {each['trial']}" for each in best.get("soup") or [])
     averaged = [[f"trial {each['trial']}", f"{100 * each['weight']:.0f} %"] for each in best.get("ensemble") or []]
     return section(
         "configuration",
@@ -260,6 +261,7 @@ def configuration(data: ReportData) -> Markup:
         join([element("p", "It was averaged with others of the search:"), table(["model", "weight"], averaged)])
         if averaged
         else "",
+        element("p", f"Its weights are the mean of those of {stirred}.") if stirred else "",
         element("details", element("summary", "Validation metrics"), table(["metric", "value"], valid))
         if valid
         else "",

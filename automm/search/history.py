@@ -58,8 +58,7 @@ class History:
 
     def loss(self, values: Mapping[str, float]) -> float:
         """The goal's metric, turned so that lower is better."""
-        value = values[self.goal.metric]
-        return value if self.goal.direction == "minimize" else -value
+        return self.goal.loss(values)
 
     def apply(self, event: Event) -> None:
         """Take one event in."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,8 +14,22 @@ from automm.trial import Trial
 STEPS = 25  # members are drawn into the bag; each weighs as often as it was
 
 
+@dataclass(frozen=True)
+class Members:
+    """The models that are averaged; nobody where the best stays alone."""
+
+    weights: Mapping[int, float] = field(default_factory=dict)  # by trial; they sum to 1
+    valid: Mapping[str, float] = field(default_factory=dict)  # metrics of the mean on the rows that judged the trials
+    souped: bool = False  # whether their weights are averaged, not their scores
+    temperature: float = 1.0  # what calibrates that mean
+
+
 def greedy(
-    scores: Mapping[int, np.ndarray], loss: Callable[[np.ndarray], float], *, most: int
+    scores: Mapping[int, np.ndarray],
+    loss: Callable[[np.ndarray], float],
+    *,
+    most: int,
+    fits: Callable[[Collection[int]], bool] = lambda _: True,
 ) -> tuple[dict[int, float], float]:
     """Weights by member, which sum to 1, and the loss of the mean that they make (Caruana et al., ICML 2004).
 
@@ -25,11 +40,12 @@ def greedy(
         scores: what each candidate scores on the same rows, [rows, C]; of two as good the first is drawn.
         loss: of mean scores; lower is better.
         most: different members, at most.
+        fits: whether these may be members together; any member alone may.
     """
     drawn: Counter[int] = Counter()
     total, best, least = np.zeros(()), dict[int, float](), math.inf
     for step in range(1, STEPS + 1):
-        able = list(scores) if len(drawn) < most else list(drawn)
+        able = [m for m in scores if m in drawn or not drawn or (len(drawn) < most and fits([*drawn, m]))]
         found = {member: loss((total + scores[member]) / step) for member in able}
         chosen = min(found, key=lambda member: found[member])
         drawn[chosen] += 1

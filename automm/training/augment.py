@@ -18,13 +18,14 @@ from automm.types import Batch
 
 Augment = Literal["none", "crop", "crop_flip", "trivial"]
 AUGMENTS: tuple[Augment, ...] = get_args(Augment)
+NONE: Augment = "none"
 PIXELS = "pixels"  # what an image's preprocessing calls them
 _LEAST_AREA = 0.6  # of an image, that a crop keeps
 
 
 def augmented(batch: Batch, how: Augment, draws: np.random.Generator) -> Batch:
     """The batch, on the CPU, with every image of it changed at random; `none` changes nothing."""
-    if how == "none":
+    if how == NONE:
         return batch
     inputs = {
         field: {key: _each(value, how, draws) if key == PIXELS else value for key, value in tensors.items()}

@@ -17,7 +17,7 @@ from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.objective import TrainingObjective
-from automm.trial import Job, Outcome, Report
+from automm.trial import Job, Outcome, Report, Trial
 from automm.types import Splits, Table
 
 _OUTCOME = "outcome.json"
@@ -72,6 +72,15 @@ class FoldedObjective:
     def judged_scores(self, trial: int) -> np.ndarray:
         """What a trial that may become a member of an ensemble scored on those rows, float32 [rows, C]."""
         return np.concatenate([fold.judged_scores(trial) for fold in self._folds])
+
+    def souped_scores(self, trials: Sequence[Trial]) -> np.ndarray | None:
+        """As without folds, each fold's rows by the mean of what was fitted to the others."""
+        parts = [fold.souped_scores(trials) for fold in self._folds]
+        return None if any(part is None for part in parts) else np.concatenate([p for p in parts if p is not None])
+
+    def souped_temperature(self, trials: Sequence[Trial]) -> float:
+        """As of the first fold."""
+        return self._folds[0].souped_temperature(trials)
 
     def preprocessing(self, candidate: Candidate) -> dict[str, str]:
         """As of the first fold."""

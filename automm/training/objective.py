@@ -6,11 +6,9 @@ it was paused at, so that a job that was cut short finds where it began.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automm import paths, registry
-from automm.data.features import FeatureCache
-from automm.data.file_memo import FOLDER
-from automm.data.loading import FieldStore, Store
+from automm.data.loading import FieldStore
 from automm.data.split import joined
 from automm.encoders.precomputed import Precomputed
 from automm.errors import OutOfRange
@@ -35,25 +30,24 @@ from automm.model import (
     fit_preprocessors,
     incompatible,
 )
-from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
-from automm.training import calibration, checkpoint
+from automm.training import calibration, checkpoint, soup
+from automm.training.augment import NONE, PIXELS
 from automm.training.determinism import deterministic
 from automm.training.device import device_name
-from automm.training.evaluate import logits, scores
+from automm.training.evaluate import device_of, logits, scores
 from automm.training.fit import FitJob, FitResult, Part
-from automm.training.frozen import FrozenFeatures
+from automm.training.inputs import Inputs, digest
+from automm.training.operations import Operations, operations
 from automm.trial import Job, Outcome, Report, Trial
-from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Splits, Table
+from automm.types import FeatureSpec, FieldSpec, Schema, Splits, Table
 
-CACHE_BYTES = 1 << 30  # preprocessed values of one field of one split that stay in memory
 _MOST_ROWS = 2048  # rows at a time when nothing is learnt
 _PROBE_ROWS = 64  # rows whose operations are counted
 _SCORES = "valid.npy"  # beside a trial's state, where an ensemble may be made of it
-_SHARED = 0.9  # a field is worth grouping by when distinct items are at most this share of the rows
 
 
 @dataclass(frozen=True)
@@ -84,8 +78,7 @@ class TrainingObjective:
         extra = task.extra_rows(self.train)
         self.learnt = self.train if extra is None else joined(self.train, extra)
         self.schema = self.train.schema
-        self.frozen = FrozenFeatures(FeatureCache(settings.cache_dir / FOLDER, settings.cache_bytes), settings.training)
-        self._stores: dict[str, Store] = {}
+        self._inputs = Inputs(settings, self.learnt, self.valid, task)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process needs to judge the same; prepared data stays behind."""
@@ -103,19 +96,28 @@ class TrainingObjective:
             reason = incompatible(candidate, self._specs(candidate))
         except OutOfRange as error:  # an encoder without as many blocks as shall be tuned, say
             return str(error)
+        reason = reason or self._cannot_augment(candidate) or self._too_dear(candidate)
         if reason is None:
-            reason = self._too_dear(candidate)
-        if reason is None:
-            for name in self._kept(candidate, self.schema):
-                for table in (self.learnt, self.valid):
-                    self._features(table, self.schema[name], candidate)
+            self._inputs.keep_features(candidate)
         return reason
+
+    def _cannot_augment(self, candidate: Candidate) -> str | None:
+        how = candidate.get("training.augment", NONE)
+        if how == NONE:
+            return None
+        images = [field for field in self.schema.inputs if field.modality == "image"]
+        if any(PIXELS in fit_preprocess(candidate, field, self.learnt).signature for field in images):
+            return None
+        return (
+            f"training.augment={how} changes pixels, and no encoder here reads images as `{PIXELS}`. "
+            f"Next: training.augment={NONE}"
+        )
 
     def _too_dear(self, candidate: Candidate) -> str | None:
         limit = self.settings.search.max_gflop
         if limit is None:
             return None
-        gflop = self.gflop(candidate, fit_preprocessors(candidate, self.schema, self.learnt))
+        gflop = self.operations(candidate).total
         if gflop <= limit:
             return None
         return f"one training row takes {gflop:.3g} GFLOP forward, over the limit search.max_gflop={limit:g}"
@@ -141,9 +143,13 @@ class TrainingObjective:
         )
         result = fitted.result
         if self.settings.search.ensemble > 1 and job.stop <= self.settings.search.max_epochs:
-            part = self._part(self.valid, job.candidate, fitted.preprocessors)
+            part = self._inputs.part(self.valid, job.candidate, fitted.preprocessors)
             with deterministic(torch.device(device_name(self.settings.training)), self.settings.training.threads):
                 np.save(folder / _SCORES, scores(fitted.model, self.task, part, batch_size=_MOST_ROWS))
+        souped = self.settings.search.soup > 1 and build_solver(job.candidate).TRAINS_ENCODERS
+        if souped and job.stop <= self.settings.search.max_epochs:
+            weights = {"model": checkpoint.weights(fitted.model)}
+            checkpoint.write(folder / soup.INGREDIENT, checkpoint.Snapshot(result.epochs, {}, weights))
         noticed = tuple(finding.sentence for finding in result.findings)
         return Outcome(result.values, result.epochs, result.finished, result.seconds, noticed)
 
@@ -162,8 +168,8 @@ class TrainingObjective:
         job = FitJob(
             model=model,
             task=self.task,
-            train=self._part(self.learnt, candidate, preprocessors),
-            valid=self._part(self.valid, candidate, preprocessors),
+            train=self._inputs.part(self.learnt, candidate, preprocessors),
+            valid=self._inputs.part(self.valid, candidate, preprocessors),
             extra=len(self.learnt) - len(self.train),
             seed=self.settings.seed,
             start_epoch=start,
@@ -179,7 +185,7 @@ class TrainingObjective:
 
     def _built(self, candidate: Candidate) -> tuple[Model, dict[str, Preprocess]]:
         """The untrained model of a candidate, and the preprocessing of fields whose features are not kept."""
-        kept = self._kept(candidate, self.schema)
+        kept = self._inputs.kept(candidate, self.schema)
         preprocessors = {
             field.name: fit_preprocess(candidate, field, self.learnt)
             for field in self.schema.inputs
@@ -209,7 +215,7 @@ class TrainingObjective:
         model, preprocessors = self._built(candidate)
         tensors = checkpoint.read(state).tensors
         checkpoint.load_weights(model, tensors.get("best") or tensors["model"])
-        part = self._part(self.valid, candidate, preprocessors)
+        part = self._inputs.part(self.valid, candidate, preprocessors)
         with deterministic(torch.device("cpu"), self.settings.training.threads):
             logits_BC = logits(model, part, batch_size=_MOST_ROWS)
         return round(calibration.temperature(logits_BC, label_B), 4)
@@ -235,14 +241,14 @@ class TrainingObjective:
         self, model: Model, candidate: Candidate, table: Table, preprocessors: Mapping[str, Preprocess]
     ) -> tuple[Model, Part]:
         """A whole model as it reads kept features, and a table in which they stand for what was encoded."""
-        kept = self._kept(candidate, table.schema)
+        kept = self._inputs.kept(candidate, table.schema)
         stand_ins = {name: Precomputed(spec) for name, spec in kept.items()}
-        part = self._part(table, candidate, {n: p for n, p in preprocessors.items() if n not in kept})
+        part = self._inputs.part(table, candidate, {n: p for n, p in preprocessors.items() if n not in kept})
         return model.with_encoders(stand_ins), part
 
     def _specs(self, candidate: Candidate) -> list[FeatureSpec]:
         """What the encoders return, in order."""
-        kept = self._kept(candidate, self.schema)
+        kept = self._inputs.kept(candidate, self.schema)
         out = []
         for field in self.schema.inputs:
             if field.name in kept:
@@ -253,55 +259,16 @@ class TrainingObjective:
                     out.append(build_encoder(candidate, field, preprocess).spec)
         return out
 
-    def _kept(self, candidate: Candidate, schema: Schema) -> dict[str, FeatureSpec]:
-        """The fields whose features the cache keeps, with what is kept."""
-        found = {}
-        changing = {"image"} if candidate.get("training.augment", "none") != "none" else set[str]()
-        for field in schema.inputs:
-            if field.modality in changing:
-                continue
-            values = sum(len(table.columns[field.name].values) for table in (self.learnt, self.valid))
-            spec = self.frozen.spec(candidate, field, values=values, tokens=_reads_tokens(candidate))
-            if spec is not None:
-                found[field.name] = spec
-        return found
-
-    def _part(self, table: Table, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> Part:
-        """A table as a solver reads it; fields without a preprocessing are read as features."""
-        stores: dict[str, Store] = {}
-        for field in table.schema.inputs:
-            preprocess = preprocessors.get(field.name)
-            if preprocess is None:
-                stores[field.name] = self._features(table, field, candidate)
-            else:
-                stores[field.name] = self._store(table, field.name, preprocess)
-        return Part.of(table, stores, self.task, group_by=costly_field(table))
-
-    def _features(self, table: Table, field: FieldSpec, candidate: Candidate) -> Store:
-        tokens = _reads_tokens(candidate)
-        section = f"{paths.section_of(field, candidate)}."
-        encoder = {path: value for path, value in candidate.items() if path.startswith(section)}
-        key = f"{tokens} {json.dumps(encoder, sort_keys=True)}"
-        return self._shared(
-            table,
-            field.name,
-            key,
-            lambda: self.frozen.store(candidate, field, table.columns[field.name], tokens=tokens, memory=CACHE_BYTES),
-        )
-
-    def gflop(self, candidate: Candidate, preprocessors: Mapping[str, Preprocess]) -> float:
-        """Forward operations for one training row, shared work (an image of many questions) shared out, in 10^9."""
-        from torch.utils.flop_counter import FlopCounterMode  # brings a compiler along
-
+    def operations(self, candidate: Candidate) -> Operations:
+        """What a candidate costs a training row; frozen encoders may be shared with candidates that read the same."""
+        preprocessors = fit_preprocessors(candidate, self.schema, self.learnt)
         model = build_model(candidate, self.schema, self.task, preprocessors=preprocessors, seed=self.settings.seed)
         head = replace_rows(self.train, _PROBE_ROWS)
         stores = {name: FieldStore(name, p, head.columns[name], 0) for name, p in preprocessors.items()}
         part = Part.of(head, stores, self.task)
         batch = next(iter(part.loader(batch_size=len(head), shuffle=False, seed=0)))
-        model.eval().requires_grad_(False)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(batch)
-        return float(counter.get_total_flops()) / len(batch) / 1e9
+        frozen = [field.name for field in self.schema.inputs if self._frozen(candidate, field)]
+        return operations(model, batch, shared=frozen)
 
     def trial_folder(self, trial: int) -> Path:
         """Where a trial keeps its state."""
@@ -317,15 +284,54 @@ class TrainingObjective:
         found: np.ndarray = np.load(self.trial_folder(trial) / _SCORES, allow_pickle=False)
         return found
 
+    def souped_scores(self, trials: Sequence[Trial]) -> np.ndarray | None:
+        """What the first of some trials would score on those rows with the mean of their weights, float32 [rows, C].
+
+        None where that has no meaning: they are not the same network, or no network.
+        """
+        found = self._stirred(trials)
+        if found is None:
+            return None
+        model, part = found
+        with deterministic(device_of(model), self.settings.training.threads):
+            return scores(model, self.task, part, batch_size=_MOST_ROWS)
+
+    def souped_temperature(self, trials: Sequence[Trial]) -> float:
+        """What calibrates the mean of trials that can be averaged, on the same rows; 1 where scores are no softmax."""
+        label_B, found = self.task.label_numbers(self.valid), self._stirred(trials)
+        if label_B is None or found is None:
+            return 1.0
+        model, part = found
+        with deterministic(device_of(model), self.settings.training.threads):
+            return round(calibration.temperature(logits(model, part, batch_size=_MOST_ROWS), label_B), 4)
+
+    def _stirred(self, trials: Sequence[Trial]) -> tuple[Model, Part] | None:
+        """The mean of trials as they were judged, and the validation rows as it reads them."""
+        first = trials[0].candidate
+        files = [self.trial_folder(trial.number) / soup.INGREDIENT for trial in trials]
+        if not all(soup.same_network(first, trial.candidate) for trial in trials) or not all(map(Path.exists, files)):
+            return None
+        states = [checkpoint.read(file).tensors["model"] for file in files]
+        if not soup.alike(states):
+            return None
+        model, preprocessors = self._built(first)
+        checkpoint.load_weights(model, soup.mean(states))
+        model.to(torch.device(device_name(self.settings.training)))
+        return model, self._inputs.part(self.valid, first, preprocessors)
+
     def preprocessing(self, candidate: Candidate) -> dict[str, str]:
         """By field a name for what is done before the network, or for the whole encoder where that is frozen; equal
         names are equal functions."""
         names = {}
         for field in self.schema.inputs:
-            component, options = encoder_of(candidate, field)
-            frozen = component.factory.identity(**options)
-            names[field.name] = frozen or digest(fit_preprocess(candidate, field, self.learnt))
+            names[field.name] = self._frozen(candidate, field) or digest(fit_preprocess(candidate, field, self.learnt))
         return names
+
+    def _frozen(self, candidate: Candidate, field: FieldSpec) -> str | None:
+        """A name for the function that a frozen encoder is, its preprocessing included; None where it is none."""
+        component, options = encoder_of(candidate, field)
+        identity: str | None = component.factory.identity(**options)
+        return identity
 
     def state_of(self, trial: Trial) -> Path | None:
         """What a trial left when it was last measured; None where it is gone."""
@@ -339,28 +345,6 @@ class TrainingObjective:
         for folder in self.folder.glob("[0-9]*"):
             if int(folder.name) not in trials:
                 shutil.rmtree(folder)
-
-    def _store(self, table: Table, field: str, preprocess: Preprocess) -> Store:
-        column = table.columns[field]
-        return self._shared(
-            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, CACHE_BYTES)
-        )
-
-    def _shared(self, table: Table, field: str, key: str, make: Callable[[], Store]) -> Store:
-        """The store of a field of a split, the last one made where it is the same."""
-        split = "train" if table is self.learnt else "valid" if table is self.valid else "other"
-        if split == "other":
-            return make()
-        key = f"{split}/{field}/{key}"
-        if key not in self._stores:
-            self._stores = {k: s for k, s in self._stores.items() if not k.startswith(f"{split}/{field}/")}
-            self._stores[key] = make()
-        return self._stores[key]
-
-
-def _reads_tokens(candidate: Candidate) -> bool:
-    """Whether the candidate's fusion reads tokens, or vectors alone."""
-    return bool(registry.get("fusion", str(candidate["fusion.name"])).factory.TOKENS)
 
 
 def only(table: Table, fields: tuple[str, ...] | None) -> Table:
@@ -381,28 +365,6 @@ def replace_rows(table: Table, rows: int) -> Table:
         ids=table.ids[:rows],
         groups={name: g[:rows] for name, g in table.groups.items()},
     )
-
-
-def costly_field(table: Table) -> str | None:
-    """The image or audio field that rows share most, whose rows are worth keeping in one batch; None when none is."""
-    shares = {
-        f.name: len(table.columns[f.name].values) / max(len(table), 1)
-        for f in table.schema.inputs
-        if f.modality in FILES
-    }
-    name = min(shares, key=lambda n: shares[n], default=None)
-    return name if name is not None and shares[name] <= _SHARED else None
-
-
-def digest(preprocess: Preprocess) -> str:
-    """A name for what a preprocessing does: equal for equal configurations and assets."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = save_preprocess(preprocess, Path(folder))
-        found = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-        for asset in sorted(Path(folder).rglob("*")):
-            if asset.is_file():
-                found.update(asset.read_bytes())
-    return found.hexdigest()
 
 
 def write_gradients(save_to: Path, result: FitResult) -> None:

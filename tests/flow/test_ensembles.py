@@ -9,7 +9,9 @@ from automm.config import compose, to_settings
 from automm.export.parity import torch_scores
 from automm.export.run import load_run
 from automm.flow import Run, run
+from automm.members import within
 from automm.runtime import Predictor
+from automm.training.operations import Operations
 
 KINDS = ("red", "green", "blue")
 
@@ -30,6 +32,7 @@ def settings(folder, *more):
     asked = [
         "+task=classification",
         f"data.train={table(folder)}",
+        "data.folds=1",
         "data.target=kind",
         "encoder.text.name=ngrams",
         "encoder.text.options.ngrams.width=512",
@@ -84,6 +87,29 @@ def test_the_bundle_is_the_ensemble_and_so_is_its_export_again(finished):
     assert "words" in trained.model.shared  # nothing of its encoder is trained
     found = Predictor.open(finished.run_dir / "bundle").scores(list(trained.rows))
     np.testing.assert_allclose(found, torch_scores(trained, trained.rows), atol=1e-5)
+
+
+def test_members_take_no_more_together_than_may_be_served(finished, tmp_path):
+    def work(stages, numbers):
+        return [stages.objective.operations(stages.searched.trials[number].candidate) for number in numbers]
+
+    def together(parts):
+        return max(each.shared for each in parts) + sum(each.own for each in parts)
+
+    with Run(settings(finished.run_dir.parent)) as stages:
+        limit = max(each.total for each in work(stages, range(6)))  # any may be served alone
+        assert together(work(stages, stages.members.weights)) > limit
+    with Run(settings(tmp_path, f"search.max_gflop={limit}", "export.enabled=false")) as stages:
+        assert {trial.state for trial in stages.searched.trials} == {"completed"}
+        chosen = work(stages, stages.members.weights or [stages.searched.best.number])
+        assert together(chosen) <= limit
+
+
+def test_what_members_share_is_counted_once():
+    cost = {"a": Operations(shared=5.0, own=1.0), "b": Operations(shared=5.0, own=2.0)}
+    fits = within(8.0, lambda candidate: cost[candidate["fusion.name"]])
+    assert fits([{"fusion.name": "a"}, {"fusion.name": "b"}])
+    assert not within(7.9, lambda candidate: cost[candidate["fusion.name"]])([{"fusion.name": n} for n in cost])
 
 
 def test_without_being_asked_for_there_is_none_and_nothing_is_kept_for_it(tmp_path):

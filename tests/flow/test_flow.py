@@ -14,7 +14,6 @@ from automm.config import compose, to_settings
 from automm.errors import DataError, StudyError
 from automm.export.checkpoint import load_model
 from automm.flow import Run, run
-from automm.model import fit_preprocessors
 from automm.runtime import Predictor
 from automm.search.study import Study
 
@@ -186,8 +185,7 @@ def test_a_candidate_of_too_many_operations_is_infeasible_and_says_so(finished, 
     pinned = ("encoder.text.options.text_transformer.layers=0", "training.hidden=64", "search.max_epochs=1")
 
     def gflop(stages, candidate):
-        objective = stages.objective
-        return objective.gflop(candidate, fit_preprocessors(candidate, objective.schema, objective.train))
+        return stages.objective.operations(candidate).total
 
     with Run(settings_in(tmp_path, *pinned)) as stages:
         cheap, dear = (

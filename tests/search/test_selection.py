@@ -42,6 +42,15 @@ def test_of_two_as_good_the_first_is_taken():
     assert greedy({4: same, 2: same}, wrong, most=2)[0] == {4: 1.0}
 
 
+def test_members_fit_together():
+    random = np.random.default_rng(0)
+    scores = {n: right_on(random.permutation(100)[:70], sure=0.7, wrong=0.7) for n in range(8)}
+    weights, _ = greedy(scores, log_loss, most=8, fits=lambda members: sum(members) <= 9)
+    assert sum(weights) <= 9 < sum(greedy(scores, log_loss, most=8)[0])
+    assert len(weights) > 1
+    assert len(greedy(scores, log_loss, most=8, fits=lambda _: False)[0]) == 1
+
+
 def test_no_more_members_than_asked_for_and_weights_as_often_as_drawn():
     random = np.random.default_rng(0)
     scores = {n: right_on(random.permutation(100)[:70], sure=0.7, wrong=0.7) for n in range(8)}

@@ -178,9 +178,24 @@ def test_pictures_that_change_every_epoch_are_encoded_every_epoch(objective, tin
     assert isinstance(kept.model.encoders[0], Precomputed)
     assert seen == [("none", False, False)] * 2
     seen.clear()
-    changing = fit(objective(pictures), {**chosen, "training.augment": "crop_flip"}, tmp_path)
+    changed = {**chosen, "training.augment": "crop_flip"}
+    assert objective(pictures).check(changed) is None
+    changing = fit(objective(pictures), changed, tmp_path)
     assert not isinstance(changing.model.encoders[0], Precomputed)
     assert seen == [("crop_flip", True, True)] * 2
+
+
+def test_what_frozen_encoders_cost_is_told_apart(objective, candidate):
+    frozen = objective().operations(candidate)
+    assert min(frozen.shared, frozen.own) > 0
+    trained = objective().operations({**candidate, "encoder.text.options.transformers.tune": "full"})
+    assert trained.shared == 0
+    assert trained.total == pytest.approx(frozen.total)
+
+
+def test_where_no_encoder_reads_pixels_there_is_nothing_to_change(objective, candidate):
+    assert objective().check(candidate) is None
+    assert "no encoder here reads images" in objective().check({**candidate, "training.augment": "crop"})
 
 
 def test_an_encoder_from_weights_gets_few_items_at_a_time(objective, candidate, tmp_path, monkeypatch):
@@ -220,7 +235,7 @@ def test_a_run_on_real_weights_from_table_to_bundle(minilm, tmp_path):
     rows = [f"{'cat' if i % 2 else 'dog'} picture number {i},{'pet A' if i % 2 else 'pet B'}" for i in range(60)]
     (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     asked = [
-        "+task=classification", f"data.train={tmp_path / 't.csv'}", "data.target=label",
+        "+task=classification", f"data.train={tmp_path / 't.csv'}", "data.target=label", "data.folds=1",
         f"encoder.text.weights=local-dir:{minilm}", "search.trials=4", "executor=in_process", "training.epochs=9",
         "search.max_epochs=9", f"run.dir={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
