@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
@@ -71,9 +72,15 @@ def frozen_identity(
     held = revision(repository) if repository else content(weights)
     if held is None:
         return None
-    versions = {package: version(package) for package in ("torch", *packages)}
+    versions = {package: _version(package) for package in ("torch", *packages)}
     name = {"encoder": cls.__name__, "weights": [weights.source, held], "versions": versions, **known}
     return json.dumps(name, sort_keys=True)
+
+
+@cache
+def _version(package: str) -> str:
+    """Reading it takes milliseconds, and every trial asks."""
+    return version(package)
 
 
 def sequence_blocks(model: nn.Module) -> list[nn.Module]:

@@ -79,6 +79,7 @@ class FitJob:
     checkpoint: Path | None = None  # the file to continue from; needed where start_epoch > 0
     extra: int = 0  # the last training rows, which the task added: nothing that is judged looks like them
     save_to: Path | None = None  # a Snapshot to keep up to date after every epoch: its `best`, else its `model`, counts
+    save_epochs: bool = True  # False: who is cut short begins again, so that the last epoch need be saved alone
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class _Loop:
         if self._improved(metrics):
             self.best_epoch = number + 1
             self.best = {name: tensor.clone() for name, tensor in checkpoint.weights(self.kept).items()}
-        if self.job.save_to is not None:
+        over = number + 1 == self.job.stop_epoch or self.out_of_patience
+        if self.job.save_to is not None and (over or self.job.save_epochs):
             checkpoint.write(self.job.save_to, self._snapshot(number + 1))
         return {"train_loss": loss, **metrics}
 

@@ -140,6 +140,7 @@ class TrainingObjective:
             resume=folder / f"{job.start}.safetensors" if job.start else None,
             save_to=folder / f"{job.stop}.safetensors",
             report=report,
+            save_epochs=False,
         )
         result = fitted.result
         if self.settings.search.ensemble > 1 and job.stop <= self.settings.search.max_epochs:
@@ -154,7 +155,15 @@ class TrainingObjective:
         return Outcome(result.values, result.epochs, result.finished, result.seconds, noticed)
 
     def fit(
-        self, candidate: Candidate, *, start: int, stop: int, resume: Path | None, save_to: Path, report: Report
+        self,
+        candidate: Candidate,
+        *,
+        start: int,
+        stop: int,
+        resume: Path | None,
+        save_to: Path,
+        report: Report,
+        save_epochs: bool = True,
     ) -> Fitted:
         """Build the candidate and fit it; the schedule's horizon is `training.epochs`.
 
@@ -178,6 +187,7 @@ class TrainingObjective:
             settings=self.settings.training,
             checkpoint=resume,
             save_to=save_to,
+            save_epochs=save_epochs,
         )
         result = build_solver(candidate).fit(job, report)
         write_gradients(save_to, result)

@@ -6,6 +6,7 @@ from curves import SPACE
 
 from automm.errors import UnknownComponent
 from automm.registry import get, names
+from automm.search.strategies import nevergrad
 from automm.search.strategies.design import Spread, first
 from automm.search.strategies.nevergrad import OPTIMIZERS, Nevergrad
 from automm.search.strategies.portfolio import Portfolio
@@ -111,6 +112,26 @@ def test_a_corrected_loss_moves_the_search():
     strategy.tell({"x": 0.9, "y": 0.1}, 1.0)
     near = [strategy.ask() for _ in range(20)]
     assert sum(c["x"] == 0.1 or c["y"] == 0.9 for c in near) > sum(c["x"] == 0.9 or c["y"] == 0.1 for c in near)
+
+
+@pytest.mark.parametrize("optimizer", nevergrad._MUTATE_THE_BEST)
+def test_to_know_the_best_is_to_know_all(optimizer, monkeypatch):
+    """Optimizers that only mutate the best propose what they would if they had been told every candidate."""
+
+    def proposals():
+        strategy, rng = Nevergrad(SPACE, 5, 60, optimizer=optimizer, explore=0), np.random.default_rng(0)
+        told, asked = [SPACE.defaults()], []
+        strategy.tell(told[0], 0.5)
+        for turn in range(1, 31):
+            told.append(draw(SPACE, rng) if turn % 3 else strategy.ask())
+            asked += [] if turn % 3 else told[-1:]
+            strategy.tell(told[-1], float(rng.random()))
+            strategy.tell(told[rng.integers(len(told))], float(rng.random()))  # another estimate
+        return asked
+
+    few = proposals()
+    monkeypatch.setattr(nevergrad, "_MUTATE_THE_BEST", ())
+    assert proposals() == few
 
 
 def test_the_same_path_under_two_choices_has_two_addresses():

@@ -162,6 +162,16 @@ def test_a_checkpoint_of_another_epoch_or_model_or_none_is_refused(bench, candid
         bench.fit(candidate(), start=1, stop=2, checkpoint=save_to)
 
 
+@pytest.mark.parametrize("more", [{}, {"patience": 1}])
+def test_a_job_that_would_begin_again_saves_its_end_alone(bench, candidate, save_to, more):
+    saved = []
+    job = bench.job(candidate(lr=1e-9), stop=4, horizon=4, save_to=save_to, **more)
+    job = replace(job, save_epochs=False)
+    result = build_solver(candidate(lr=1e-9)).fit(job, lambda *_: saved.append(checkpoint.epochs_in(save_to)))
+    assert saved[:-1] == [None] * (len(saved) - 1)
+    assert saved[-1] == result.epochs == (2 if more else 4)
+
+
 def test_a_report_that_raises_ends_the_fit_after_its_epoch_was_saved(bench, candidate, save_to):
     class Stop(Exception):
         pass
