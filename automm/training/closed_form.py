@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from automm import paths
 from automm.data.split import take
 from automm.errors import OutOfRange, TrialFailed
 from automm.fusions.fusion import Fusion
@@ -40,6 +41,7 @@ _ROWS = 1024  # evaluated at a time
 _CALIBRATED = 20_000  # rows that scale the scores
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
+_NOTHING = "every modality has the weight 0, and nothing is left to learn from"
 _WEIGHT = OneOf((0.0, 0.25, 0.5, 1.0, 2.0), ordered=True, default=1.0)
 
 
@@ -123,10 +125,12 @@ class ClosedForm(Solver):
         self.l2, self.bandwidth, self.supports, self.balanced = l2, bandwidth, supports, balanced
 
     def refuses(self, candidate: Candidate) -> str | None:
-        """Only a concatenation is fused without training."""
+        """Only a concatenation is fused without training, and of something."""
         name = candidate["fusion.name"]
         if name in (self.FUSIONS or ()):
-            return None
+            weights = [weight for modality, weight in self.weights.items() if f"encoder.{modality}.name" in candidate]
+            own = any(paths.field_of(path) is not None for path in candidate)  # columns of whatever modality
+            return _NOTHING if weights and not any(weights) and not own else None
         return f"closed_form trains no fusion, and fusion.name={name} must be trained; it goes with concat."
 
     def fusion(self, built: Fusion, specs: Sequence[FeatureSpec]) -> Fusion:
@@ -134,7 +138,7 @@ class ClosedForm(Solver):
         fields = Counter(spec.modality for spec in specs)
         weights = [self.weights[spec.modality] / fields[spec.modality] ** 0.5 for spec in specs]
         if not any(weights):
-            raise TrialFailed("every modality has the weight 0, and nothing is left to learn from")
+            raise TrialFailed(_NOTHING)
         fusion = Concatenation(specs, unit=self.scaling == "unit")
         fusion.weight_F.copy_(torch.tensor(weights))
         return fusion

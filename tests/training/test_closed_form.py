@@ -87,6 +87,9 @@ def test_a_modality_of_weight_zero_is_left_out(bench, candidate):
         np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-5)
     with pytest.raises(TrialFailed, match="nothing is left"):
         bench.fit(candidate(solver="closed_form", image_weight=0.0, text_weight=0.0))
+    for image, text in ((0.0, 0.0), (0.0, 0.5), (1.0, 0.0)):
+        chosen = candidate(solver="closed_form", image_weight=image, text_weight=text)
+        assert (build_solver(chosen).refuses(chosen) is None) is bool(image or text)
 
 
 @pytest.mark.parametrize("l2", [0.05, 1e-8])  # with the least a fit goes through its rows
