@@ -114,20 +114,20 @@ def choose_soup(
     if alone is None:
         return Members()
     rows = objective.judged
-    single = least = goal.loss(task.measure(alone, rows))
-    chosen, valid, tried = [best], dict[str, float](), 0
+    single = valid = task.measure(alone, rows)
+    chosen, tried = [best], 0
     for trial in pool:
         found = objective.souped_scores([*chosen, trial]) if trial is not best and len(chosen) < most else None
         if found is None:
             continue
         tried += 1
         values = task.measure(found, rows)
-        if goal.loss(values) <= least:
-            chosen, valid, least = [*chosen, trial], values, goal.loss(values)
-    better = len(chosen) > 1 and least < single
+        if goal.loss(values) <= goal.loss(valid):
+            chosen, valid = [*chosen, trial], values
+    better = len(chosen) > 1 and goal.loss(valid) < goal.loss(single)
     log.info(
         "soup: the weights of %d models averaged, %d tried; validation %s %.4g, of the best alone %.4g",
-        len(chosen) if better else 0, tried, goal.metric, abs(least), abs(single),
+        len(chosen) if better else 0, tried, goal.metric, valid[goal.metric], single[goal.metric],
     )  # fmt: skip
     if not better:
         return Members()

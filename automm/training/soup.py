@@ -18,8 +18,8 @@ _OF_TRAINING = ("dropout", "tune", "last_k")  # options of components that chang
 
 
 def same_network(one: Candidate, other: Candidate) -> bool:
-    """Whether two candidates are the same function of their weights, but for the width of their heads, and are both
-    trained."""
+    """Whether two candidates are the same function of their weights, whatever they are trained by; heads may still
+    differ in width, which `alike` sees."""
     return _network(one) == _network(other)
 
 
