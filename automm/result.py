@@ -60,11 +60,6 @@ def result_of(
         device: what models are trained on where the run was finished, `cpu` or a GPU's name.
     """
     states: list[str] = [trial.state for trial in searched.trials]
-    averaged = [
-        {"trial": trial.number, "weight": members.weights[trial.number], "candidate": trial.candidate}
-        for trial in searched.trials
-        if trial.number in members.weights
-    ]
     return {
         "schema": SCHEMA,
         "task": settings.task.name,
@@ -78,15 +73,7 @@ def result_of(
         },
         "stopped_by": searched.stopped_by,
         "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},
-        "best": {
-            "trial": best.number,
-            "passed_over": None if searched.passed_over is None else searched.passed_over.number,
-            "candidate": best.candidate,
-            "overrides": [*settings.overrides, *overrides(best.candidate)],
-            "valid": dict(valid),
-            "ensemble": [] if members.souped else averaged,
-            "soup": averaged if members.souped else [],
-        },
+        "best": _best(settings, searched, best, valid, members),
         "test": dict(test),
         "baselines": {name: dict(values) for name, values in baselines.items()},
         **explained,
@@ -94,6 +81,26 @@ def result_of(
         "versions": versions(_PACKAGES),
         "cpu": describe(),
         "device": device,
+    }
+
+
+def _best(
+    settings: Settings, searched: SearchResult, best: Trial, valid: Mapping[str, float], members: Members
+) -> dict[str, Any]:
+    """The winner: what it is, the command that makes it again, and what it was averaged with."""
+    averaged = [
+        {"trial": trial.number, "weight": members.weights[trial.number], "candidate": trial.candidate}
+        for trial in searched.trials
+        if trial.number in members.weights
+    ]
+    return {
+        "trial": best.number,
+        "passed_over": None if searched.passed_over is None else searched.passed_over.number,
+        "candidate": best.candidate,
+        "overrides": [*settings.overrides, *overrides(best.candidate)],
+        "valid": dict(valid),
+        "ensemble": [] if members.souped else averaged,
+        "soup": averaged if members.souped else [],
     }
 
 
