@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from functools import cache
+from typing import ClassVar
 
 _TRIM_THRESHOLD = -1  # names of mallopt(3)
 _MMAP_MAX = -4
@@ -25,3 +26,25 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _INT_MAX))
+
+
+def give_back(above: int = 512 << 20) -> bool:
+    """Hand freed memory to the kernel where the process keeps more than `above` bytes of it; False where it does not.
+
+    Between fits: a process that waits should not hold what another may need.
+    """
+    if platform.libc_ver()[0] != "glibc" or not hasattr(libc := ctypes.CDLL(None), "mallinfo2"):  # glibc 2.33
+        return False
+    libc.mallinfo2.restype = _MallInfo
+    return bool(libc.mallinfo2().fordblks > above and libc.malloc_trim(0))
+
+
+class _MallInfo(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_: ClassVar[list[tuple[str, type]]] = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -38,7 +39,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Scaling = Literal["unit", "standard"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 _ROWS = 1024  # evaluated at a time
-_CALIBRATED = 20_000  # rows that scale the scores
+_CALIBRATED = 5_000  # rows that scale the scores
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _NOTHING = "every modality has the weight 0, and nothing is left to learn from"
@@ -167,8 +168,12 @@ class ClosedForm(Solver):
         return FitResult(values, values, 1, 1, finished=True, seconds=seconds, history=[{"epoch": 1, **values}])
 
     def _solve(self, job: FitJob) -> None:
+        folder = None if job.save_to is None else job.save_to.parent
+        with closing(HeadRows(job.model, job.train, standard=self.scaling == "standard", folder=folder)) as rows:
+            self._solve_rows(rows, job)
+
+    def _solve_rows(self, rows: HeadRows, job: FitJob) -> None:
         head = job.model.heads[0]
-        rows = HeadRows(job.model, job.train, standard=self.scaling == "standard")
         wanted = Wanted(job.task, job.train.table, balanced=self.balanced and job.task.CLASSES)
         sample = np.random.default_rng([job.seed, 1]).permutation(len(rows) - job.extra)[:_CALIBRATED]
         if isinstance(head, KernelHead):

@@ -1,7 +1,7 @@
 """What a closed form is solved on: what the head reads of every training row, and its target, a block at a time.
 
-Where it is little, what the head reads is computed once and kept; else every pass computes it anew, which takes time
-instead of memory.
+What the head reads is computed once and kept: in memory where it is little, else in a file that is gone with the
+process. Where a disk has no room for that, every pass computes it anew.
 
 Shape legend: N rows of a block, T training rows, D width of the concatenation, C outputs.
 """
@@ -9,9 +9,12 @@ Shape legend: N rows of a block, T training rows, D width of the concatenation, 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -25,10 +28,11 @@ from automm.training.fit import Part
 from automm.training.kernel_head import Concatenation
 from automm.types import Table
 
-IN_MEMORY = 1 << 30  # bytes of what the head reads that are kept
-_REMEMBERED = 512 << 20  # bytes of products of rows that stay for fits to come
+IN_MEMORY = 256 << 20  # bytes of what the head reads that stay in memory
+_FREE = 2  # a file takes no more than one part in so many of what is free on its disk
+_REMEMBERED = 256 << 20  # bytes of products of rows that stay for fits to come
 _ENCODED = 1024  # rows encoded at a time
-_BLOCK = 4096  # rows of a block where they are kept
+_BLOCK = 1024  # rows of a block where they are kept
 
 
 class Block(NamedTuple):
@@ -46,17 +50,27 @@ class HeadRows:
         model: its encoders are frozen; what its fusion scales by, and what stands for missing items, is set here.
         part: the training rows.
         standard: divide each feature by its deviation.
+        folder: where what is too much for memory may be kept meanwhile; None = nowhere.
 
     Raises:
         TrialFailed: an encoder's features are not finite.
     """
 
-    def __init__(self, model: Model, part: Part, *, standard: bool) -> None:
+    def __init__(self, model: Model, part: Part, *, standard: bool, folder: Path | None = None) -> None:
         assert isinstance(model.fusion, Concatenation)  # what ClosedForm.fusion makes
         self.model, self.part, self.fusion = model, part, model.fusion
+        self._order: list[np.ndarray] = []  # rows of each block in the file
         shape = (len(part.table), sum(self.fusion.parts))
-        self.kept_TD = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= IN_MEMORY else None
-        mean_D, deviation_D = self._moments()
+        size = 4 * shape[0] * shape[1]
+        self.kept_TD = np.empty(shape, np.float32) if size <= IN_MEMORY else None
+        self._file: IO[bytes] | None = None
+        if self.kept_TD is None and folder is not None and size * _FREE <= shutil.disk_usage(folder).free:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+        try:
+            mean_D, deviation_D = self._moments()
+        except BaseException:
+            self.close()
+            raise
         with torch.no_grad():
             self.fusion.mean_D.copy_(torch.from_numpy(mean_D))
             if standard:
@@ -69,14 +83,27 @@ class HeadRows:
     def __len__(self) -> int:
         return len(self.part.table)
 
+    def close(self) -> None:
+        """Give up what is kept in a file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers [N] and what the head reads of those rows, float32 [N, D]; every row once."""
-        if self.kept_TD is None:
+        if self.kept_TD is not None:
+            for start in range(0, len(self), _BLOCK):
+                x_ND = self.kept_TD[start : start + _BLOCK]
+                yield np.arange(start, start + len(x_ND)), x_ND
+        elif self._file is not None:
+            width, start = sum(self.fusion.parts), 0
+            for at_N in self._order:
+                self._file.seek(start)
+                raw_ND = np.frombuffer(bytearray(self._file.read(4 * len(at_N) * width)), np.float32)
+                start = self._file.tell()
+                yield at_N, self._scaled(at_N, raw_ND.reshape(len(at_N), width))
+        else:
             yield from fused_blocks(self.model, self.part, batch_size=_ENCODED)
-            return
-        for start in range(0, len(self), _BLOCK):
-            x_ND = self.kept_TD[start : start + _BLOCK]
-            yield np.arange(start, start + len(x_ND)), x_ND
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """What the head reads of these rows, which are distinct, float32 [len(rows), D]."""
@@ -132,6 +159,9 @@ class HeadRows:
                     )
                 if self.kept_TD is not None:
                     self.kept_TD[at_N] = raw_ND
+                elif self._file is not None:
+                    self._order.append(at_N)
+                    self._file.write(np.ascontiguousarray(raw_ND, np.float32).data)
                 has_NF = np.stack([index[at_N] >= 0 for index in columns], axis=1)
                 known_ND = np.where(np.repeat(has_NF, parts, axis=1), raw_ND, 0.0).astype(np.float64)
                 count_F += has_NF.sum(0)
@@ -143,16 +173,20 @@ class HeadRows:
         return mean_D, np.sqrt(variance_D * np.repeat(parts, parts))
 
     def _scale_kept(self) -> None:
-        """Scale what is kept, which is raw so far."""
-        if self.kept_TD is None:
-            return
-        device, mean_D = device_of(self.model), self.fusion.mean_D.cpu().numpy()
-        for at_N, raw_ND in self.blocks():
-            for field, start, width in zip(self.fusion.fields, (0, *self._ends), self.fusion.parts, strict=True):
-                lacking_N = self.part.table.columns[field].index[at_N] < 0
-                raw_ND[lacking_N, start : start + width] = mean_D[start : start + width]
-            with torch.inference_mode():
-                raw_ND[:] = self.fusion.scaled(torch.from_numpy(raw_ND).to(device)).cpu().numpy()
+        """Scale what is kept in memory, which is raw so far."""
+        if self.kept_TD is not None:
+            for at_N, raw_ND in self.blocks():
+                raw_ND[:] = self._scaled(at_N, raw_ND)
+
+    def _scaled(self, at_N: np.ndarray, raw_ND: np.ndarray) -> np.ndarray:
+        """What the fusion makes of raw features of these rows, in which what is missing is overwritten."""
+        mean_D = self.fusion.mean_D.cpu().numpy()
+        for field, start, width in zip(self.fusion.fields, (0, *self._ends), self.fusion.parts, strict=True):
+            lacking_N = self.part.table.columns[field].index[at_N] < 0
+            raw_ND[lacking_N, start : start + width] = mean_D[start : start + width]
+        with torch.inference_mode():
+            scaled: np.ndarray = self.fusion.scaled(torch.from_numpy(raw_ND).to(device_of(self.model))).cpu().numpy()
+        return scaled
 
 
 _remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of the rows, the last used last

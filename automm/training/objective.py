@@ -35,6 +35,7 @@ from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training import calibration, checkpoint, soup
+from automm.training.allocator import give_back
 from automm.training.augment import NONE, PIXELS
 from automm.training.determinism import deterministic
 from automm.training.device import device_name
@@ -190,6 +191,7 @@ class TrainingObjective:
             save_epochs=save_epochs,
         )
         result = build_solver(candidate).fit(job, report)
+        give_back()
         write_gradients(save_to, result)
         return Fitted(model, preprocessors, result)
 

@@ -13,7 +13,7 @@ import torch
 
 from automm.errors import TrialFailed
 
-_CHUNK = 4096
+_CHUNK = 1024
 _NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
 
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]

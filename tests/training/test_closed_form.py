@@ -115,14 +115,31 @@ def test_with_all_rows_as_supports_the_kernel_machine_is_exact(l2):
     {"method": "kernel_ridge"},
     {"method": "nearest_class_mean"},
 ], ids=lambda options: "-".join(map(str, options.values())))  # fmt: skip
-def test_rows_that_do_not_fit_into_memory_are_read_again(gappy, candidate, monkeypatch, options):
+def test_rows_that_do_not_fit_into_memory_are_kept_in_a_file_or_read_again(
+    gappy, candidate, monkeypatch, tmp_path, options
+):
     chosen = candidate(solver="closed_form", **options)
-    _, model, _ = gappy.fit(chosen)
-    kept = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
+    passes, read = [], head_rows.fused_blocks
+
+    def found(save_to):
+        passes.clear()
+        _, model, _ = gappy.fit(chosen, save_to=save_to)
+        return scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
+
+    monkeypatch.setattr(head_rows, "fused_blocks", lambda *a, **more: passes.append(1) or read(*a, **more))
+    monkeypatch.setattr(head_rows, "_ENCODED", 16)
+    kept = found(None)
     monkeypatch.setattr(head_rows, "IN_MEMORY", 0)
-    _, model, _ = gappy.fit(chosen)
-    again = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
-    np.testing.assert_allclose(again, kept, atol=1e-4)
+    again = found(None)
+    assert len(passes) > 1
+    filed = found(tmp_path / "state.safetensors")
+    assert len(passes) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    monkeypatch.setattr(head_rows, "_FREE", 1 << 60)  # no disk has as much
+    full = found(tmp_path / "state.safetensors")
+    assert len(passes) > 1
+    for other in (again, filed, full):
+        np.testing.assert_allclose(other, kept, atol=1e-4)
 
 
 def prices(table):

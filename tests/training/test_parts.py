@@ -1,7 +1,10 @@
 """The pieces a fit is made of."""
 
 import copy
+import ctypes
 import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -128,6 +131,23 @@ def test_scores_come_in_the_order_of_the_table_whatever_the_batch(gappy, candida
 
 def test_the_allocator_is_told_where_there_is_one_to_tell():
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+def test_what_is_kept_goes_back_when_there_is_much_of_it():
+    asked = """
+import numpy, pathlib
+from automm.training.allocator import give_back, keep_freed_memory
+def resident(): return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096
+keep_freed_memory()
+before, large = resident(), [numpy.ones(1 << 20) for _ in range(40)]
+del large
+assert resident() - before > 300 << 20, "it was not kept"
+assert not give_back(above=1 << 30), "it was given back, little as it was"
+assert give_back(above=100 << 20)
+assert resident() - before < 100 << 20, "it is still there"
+"""
+    subprocess.run([sys.executable, "-c", asked], check=True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

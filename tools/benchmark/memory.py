@@ -5,8 +5,8 @@
 Makes tables of so many rows, one image to ten rows (32 px PNG, all different), a text and two numbers that are
 different in every row, and 20 classes; then runs the command line on each: frozen EfficientNet-lite0 (weights from
 emoji/make_weights.py) on images, hashed n-grams on texts, two trials with what the search may choose from. Memory is
-what all processes of the run hold together, from /proc five times a second: pages of its own (anonymous), and those
-with mapped files. Linux only.
+what all processes of the run hold together, from /proc five times a second, a page that several share counted once:
+pages of its own (anonymous), and those with mapped files. Linux only.
 """
 
 from __future__ import annotations
@@ -81,13 +81,13 @@ def _family(pid: int) -> list[int]:
 
 
 def _held(pid: int) -> tuple[float, float]:
-    """Anonymous and resident memory of a process in kB."""
+    """Anonymous and proportional resident memory of a process in kB: pages that n processes map count 1/n for each."""
     try:
-        lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
-    except OSError:
+        lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:  # gone meanwhile
         return 0.0, 0.0
-    sizes = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "RssAnon"))}
-    return float(sizes.get("RssAnon", 0)), float(sizes.get("VmRSS", 0))
+    sizes = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("Pss:", "Pss_Anon:"))}
+    return float(sizes.get("Pss_Anon", 0)), float(sizes.get("Pss", 0))
 
 
 def main() -> None:
