@@ -75,7 +75,7 @@ class Finals:
     @property
     def winner(self) -> Refit:
         """What becomes of the best trial."""
-        return self._refits.continued(WINNER, self.best)
+        return self._refits.continued(WINNER, self.best, self._searched.values_of(self.best))
 
     @property
     def weights(self) -> dict[str, float]:

@@ -7,9 +7,10 @@ as if nothing had happened.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -34,9 +35,10 @@ from automm.report.page import write_report
 from automm.report.story import Answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
+from automm.runoff import contenders, decided, proven, run_off, time_for
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
-from automm.search.selection import Members, lead
+from automm.search.selection import Members, Runoff
 from automm.search.study import Event, Study
 from automm.settings import Settings
 from automm.space import Space
@@ -52,6 +54,7 @@ from automm.types import Goal, Splits, Table
 log = logging.getLogger("automm")
 
 MAJORITY = "majority"
+_RUNOFF = "runoff"  # the stage that says how the last candidates were judged again
 _MEMBERS = "members"  # the stage that says who is averaged
 
 
@@ -219,20 +222,31 @@ class Run:
         return found
 
     def _proven(self, found: SearchResult) -> SearchResult:
-        """With the defaults for the best, unless that beat them by more than chance."""
-        best, defaults, margin = found.best, found.trials[0], self.settings.search.margin
-        comparable = best is not defaults and defaults.state == "completed" and self.goal.metric == "accuracy"
-        if not margin or best is None or not comparable or self._judge is not None:
+        """With whoever wins when the last candidates are judged by more rows, where few judged them; with the defaults,
+        unless they are beaten by more than chance."""
+        found = decided(found, self._run_off(found), self.goal)
+        if self._judge is not None:
             return found
-        rows = len(self.trials_objective.judged)
-        ahead = lead(best, defaults, rows)
-        if ahead >= margin:
-            return found
-        self.progress.say(
-            f"trial {best.number} is ahead of the defaults by {ahead:.1f} standard errors on {rows} validation rows, "
-            f"less than search.margin={margin:g}: the defaults stay"
-        )
-        return replace(found, best=defaults, passed_over=best)
+        rows, margin = len(self.trials_objective.judged), self.settings.search.margin
+        return proven(found, self.goal, margin, rows, self.progress.say)
+
+    def _run_off(self, found: SearchResult) -> Runoff | None:
+        """Once; None where nobody is judged again."""
+        most, fold = self.settings.search.runoff, self.splits.runoff
+        if (said := self.dir.finished(_RUNOFF)) is not None:
+            values = {int(number): of for number, of in said["values"].items()}
+            return Runoff(**{**said, "values": values}) if values else None
+        if not most or fold is None:
+            return None
+        limit = time_for(self.settings)
+        trials = contenders(found, self.goal, most, folds=int(fold.max()), limit=limit)
+        if not trials:
+            return None
+        folder = self.dir.checkpoints / _RUNOFF
+        judged = run_off(self.settings, self.splits, self.task, folder, trials, self.progress.say)
+        self.dir.finish(_RUNOFF, asdict(judged))
+        shutil.rmtree(folder, ignore_errors=True)
+        return judged
 
     @cached_property
     def members(self) -> Members:
@@ -431,6 +445,7 @@ class Run:
             baselines={name: tested[name] for name in names},
             seconds={
                 "search": self.searched.seconds,
+                **({"runoff": self.searched.runoff.seconds} if self.searched.runoff is not None else {}),
                 "refit": self.refits.seconds(*{WINNER, *self.finals.weights}),
                 "baselines": self.refits.seconds(*(n for n, t in self.baselines.items() if t is not self.trained)),
                 "total": self.seconds,

@@ -15,7 +15,7 @@ from automm.export.checkpoint import Trained, load_model, save_model
 from automm.paths import section_of
 from automm.run_dir import RunDir
 from automm.search.executors.in_process import InProcess
-from automm.search.loop import make_executor
+from automm.search.loop import make_executor, run_all
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
@@ -70,13 +70,13 @@ class Refits:
         self.failures: dict[str, str] = {}  # why, by the name of what cannot be trained to its end
         self._loaded: dict[str, Trained] = {}
 
-    def continued(self, name: str, trial: Trial) -> Refit:
+    def continued(self, name: str, trial: Trial, valid: Mapping[str, float] | None = None) -> Refit:
         """A trial of the search, to be taken on from its last checkpoint to `training.epochs`, or trained anew on more
-        rows."""
+        rows; then its validation metrics are `valid`, where these are not the trial's own."""
         if self._on_valid:
             epochs = self.settings.training.epochs
             unseeing = self.objective.state_of(trial)
-            return Refit(name, trial.candidate, epochs, on_valid=True, valid=trial.values, unseeing=unseeing)
+            return Refit(name, trial.candidate, epochs, on_valid=True, valid=valid or trial.values, unseeing=unseeing)
         state = self.objective.trial_folder(trial.number) / f"{trial.epochs}.safetensors"
         return Refit(name, trial.candidate, self.settings.training.epochs, begun=state)
 
@@ -141,29 +141,18 @@ class Refits:
 
     def _train(self, todo: Sequence[Refit]) -> None:
         executor = make_executor(self.settings.search.executor) if len(todo) > 1 else InProcess()
-        waiting = [Job(at, refit.candidate, 0, refit.epochs) for at, refit in enumerate(todo)]
-        running: set[int] = set()
-
-        def fill() -> None:
-            while waiting and len(running) < executor.capacity:
-                running.add(waiting[0].trial)
-                executor.submit(waiting.pop(0))
-
-        try:
-            executor.start(_Training(self.settings, self.dir.checkpoints, self.splits, self.task, tuple(todo)))
-            fill()
-            while running:
-                ended = executor.wait(lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v))
-                running.discard(ended.job.trial)
-                fill()
-                name, outcome = todo[ended.job.trial].name, ended.outcome
-                if outcome is None:
-                    self.failures[name] = ended.failure or "no reason given"
-                else:
-                    self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
-                    self.on_trained(name)
-        finally:
-            executor.close()
+        jobs = [Job(at, refit.candidate, 0, refit.epochs) for at, refit in enumerate(todo)]
+        training = _Training(self.settings, self.dir.checkpoints, self.splits, self.task, tuple(todo))
+        ends = run_all(
+            executor, training, jobs, lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v)
+        )
+        for ended in ends:
+            name, outcome = todo[ended.job.trial].name, ended.outcome
+            if outcome is None:
+                self.failures[name] = ended.failure or "no reason given"
+            else:
+                self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
+                self.on_trained(name)
 
 
 class _Training:

@@ -96,6 +96,7 @@ def _best(
     return {
         "trial": best.number,
         "passed_over": None if searched.passed_over is None else searched.passed_over.number,
+        "runoff": None if searched.runoff is None else asdict(searched.runoff),
         "candidate": best.candidate,
         "overrides": [*settings.overrides, *overrides(best.candidate)],
         "valid": dict(valid),

@@ -68,6 +68,7 @@ _SEARCH = {
     "ensemble": _Key(Int(1, 100)),
     "soup": _Key(Int(1, 100)),
     "climb": _Key(Float(0.0, 0.9)),
+    "runoff": _Key(Int(0, 100)),
     "margin": _Key(Float(0.0, 10.0)),
     "objective": _Key(None, nullable=True),
     "direction": _Key(OneOf(("maximize", "minimize")), nullable=True),

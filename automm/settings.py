@@ -47,6 +47,7 @@ class SearchSettings:
     soup: int = 1  # models whose weights may be averaged into one, likewise
     direction: Direction | None = None  # None = which way the metric is better
     climb: float = 0.0  # the share of the budget that goes to the best candidates one step up their ladders
+    runoff: int = 0  # trials that are judged again, beside the defaults, where few rows judged them; 0 = none
     margin: float = 0.0  # standard errors of its accuracy by which a candidate must beat the defaults to replace them
 
 

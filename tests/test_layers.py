@@ -9,7 +9,7 @@ __init__ __main__
 autotrainer commands
 config flow
 finals
-explain members refit
+explain members refit runoff
 preflight result report run_dir
 export
 search

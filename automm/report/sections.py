@@ -61,7 +61,7 @@ def headline(data: ReportData) -> Markup:
             f"Task {words(str(result.get('task')))}, seed {result.get('seed')}. ",
             f"{trials.get('total', len(data.trials))} trials{f' ({counts})' if counts else ''}, {spent} in all; ",
             f"the search ended because {ending(result.get('stopped_by'))}. ",
-            _found(candidate, (result.get("best") or {}).get("passed_over")),
+            _found(candidate, result.get("best") or {}),
         ]
     )
     tiles = [
@@ -78,13 +78,16 @@ def headline(data: ReportData) -> Markup:
     return element("header", title, element("p", said, class_="soft"), element("div", *tiles, class_="tiles"))
 
 
-def _found(candidate: Mapping[str, Any], passed_over: int | None) -> str:
+def _found(candidate: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if not candidate:
         return "No trial was completed."
+    runoff, passed_over = best.get("runoff"), best.get("passed_over")
+    by = f"all {runoff['rows']} rows in {runoff['folds']} folds" if runoff else "the validation rows"
     if passed_over is None:
-        return f"The best validated configuration is {signature(candidate)}."
+        judged = f", judged by {by}" if runoff else ""
+        return f"The best validated configuration is {signature(candidate)}{judged}."
     return (
-        f"The defaults stay, {signature(candidate)}: trial {passed_over} was ahead of them on the validation rows by "
+        f"The defaults stay, {signature(candidate)}: trial {passed_over} was ahead of them on {by} by "
         "less than search.margin standard errors."
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from typing import Any, Literal
 from automm.errors import TrialFailed
 from automm.registry import get
 from automm.search.driver import Driver, ground, head_trials
-from automm.search.executors.executor import Ended, Executor
+from automm.search.executors.executor import Ended, Executor, OnReport
 from automm.search.history import History
+from automm.search.selection import Runoff
 from automm.search.strategies.strategy import Strategy
 from automm.search.strategies.tree import widest_choice
 from automm.search.study import Event, Kind, Study
@@ -35,7 +36,12 @@ class SearchResult:
     trials: list[Trial]
     stopped_by: StoppedBy
     seconds: float  # of searching, over all sessions
-    passed_over: Trial | None = None  # who was ahead of the best on the validation rows, but by no more than luck
+    passed_over: Trial | None = None  # who was ahead of the best, but by no more than luck
+    runoff: Runoff | None = None  # how the last candidates were judged once more, by more rows
+
+    def values_of(self, trial: Trial) -> Mapping[str, float]:
+        """A trial's metrics by the most rows that have judged it."""
+        return trial.values if self.runoff is None else self.runoff.values.get(trial.number, trial.values)
 
 
 def search(
@@ -234,6 +240,27 @@ def make_executor(settings: ComponentSettings) -> Executor:
     component.check_options(dict(settings.options))
     executor: Executor = component.factory(**settings.options)
     return executor
+
+
+def run_all(
+    executor: Executor, objective: Objective, jobs: Sequence[Job], on_report: OnReport = lambda *_: None
+) -> Iterator[Ended]:
+    """Run jobs of different numbers, as many at once as the executor can, begun in order; each as it ends.
+
+    The executor is closed afterwards, whatever happens.
+    """
+    waiting, running = list(jobs), 0
+    try:
+        executor.start(objective)
+        while waiting or running:
+            while waiting and running < executor.capacity:
+                executor.submit(waiting.pop(0))
+                running += 1
+            ended = executor.wait(on_report)
+            running -= 1
+            yield ended
+    finally:
+        executor.close()
 
 
 def _header(space: Space, goal: Goal, settings: SearchSettings, seed: int, horizon: int | None) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from automm.trial import Trial
-
 STEPS = 25  # members are drawn into the bag; each weighs as often as it was
 
 
@@ -22,6 +20,16 @@ class Members:
     valid: Mapping[str, float] = field(default_factory=dict)  # metrics of the mean on the rows that judged the trials
     souped: bool = False  # whether their weights are averaged, not their scores
     temperature: float = 1.0  # what calibrates that mean
+
+
+@dataclass(frozen=True)
+class Runoff:
+    """The last candidates of a search, judged once more."""
+
+    values: Mapping[int, Mapping[str, float]]  # by trial; the mean of each metric over all rows
+    rows: int
+    folds: int  # each row is in one, and judges what was fitted to the others
+    seconds: float  # what the fits took
 
 
 def greedy(
@@ -55,13 +63,13 @@ def greedy(
     return best, least
 
 
-def lead(best: Trial, defaults: Trial, rows: int) -> float:
+def lead(best: Mapping[str, float], defaults: Mapping[str, float], rows: int) -> float:
     """By how many standard errors of its own accuracy, a share of `rows` taken as independent, the best is ahead.
 
     The best of many candidates is the luckiest of them too, and of few rows luck is all there may be. The one standard
     error rule prefers the simplest model that close to the best (Breiman et al., Classification and Regression Trees,
     1984); here that is the one nobody searched for. Infinite where a difference leaves no room for an error.
     """
-    accuracy = best.values["accuracy"]
-    ahead, error = accuracy - defaults.values["accuracy"], math.sqrt(max(accuracy * (1 - accuracy), 0.0) / rows)
+    accuracy = best["accuracy"]
+    ahead, error = accuracy - defaults["accuracy"], math.sqrt(max(accuracy * (1 - accuracy), 0.0) / rows)
     return ahead / error if error else math.inf if ahead else 0.0

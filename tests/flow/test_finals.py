@@ -23,7 +23,7 @@ class Recorder(Refits):
         super().__init__(to_settings(compose(asked), folder), RunDir(folder), splits, None, None, None)
         self.trained = []
 
-    def continued(self, name, trial):
+    def continued(self, name, trial, valid=None):
         return Refit(name, trial.candidate, 10)
 
     def settled(self, refit):

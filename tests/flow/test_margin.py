@@ -31,6 +31,7 @@ def best_of(tmp_path_factory):
             "fusion=concat",
             "training=closed_form",
             "search.trials=8",
+            "search.runoff=0",
             f"search.margin={margin}",
             "executor=in_process",
             f"run.dir={folder / f'run{margin}'}",

@@ -72,4 +72,4 @@ def test_no_more_members_than_asked_for_and_weights_as_often_as_drawn():
 )
 def test_a_lead_is_counted_in_standard_errors(best, rows, errors):
     first, second = (Trial(number, {}, "", values={"accuracy": value}) for number, value in ((0, 0.761), (1, best)))
-    assert lead(second, first, rows) == pytest.approx(errors, abs=0.01)
+    assert lead(second.values, first.values, rows) == pytest.approx(errors, abs=0.01)
