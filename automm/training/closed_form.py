@@ -213,14 +213,18 @@ class ClosedForm(Solver):
         else:
             distance_SS = ridge.squared_distances(supports_SD, supports_SD)
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
+        distance_SS *= -gamma
+        kernel_SS = np.exp(distance_SS, out=distance_SS)
         if exact:
             _, y_NC, weight_N = wanted.block(np.arange(len(rows)), supports_SD)
-            solved = ridge.solve_kernel(np.exp(-gamma * distance_SS), y_NC, weight_N, self.l2)
+            solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2)
             weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
         else:
-            to_features_SP = ridge.nystroem(supports_SD, gamma)
+            to_features_SP = ridge.nystroem(kernel_SS)
+            del distance_SS, kernel_SS
+            wide_SD = supports_SD.astype(np.float64)
             found = ridge.solve(
-                lambda x_ND: ridge.gaussian(x_ND, supports_SD, gamma) @ to_features_SP,
+                lambda x_ND: ridge.gaussian(x_ND, wide_SD, gamma) @ to_features_SP,
                 _weighed(rows, wanted),
                 self.l2,
             )

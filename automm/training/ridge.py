@@ -55,16 +55,21 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
         blocks: all rows in pieces, each `x_ND`, their targets `y_NC` and how much each counts, `weight_N`.
         l2: added to the diagonal of the features' weighted second moments.
     """
-    sums = None
+    sums = list[np.ndarray]()
     for x_ND, y_NC, weight_N in blocks:
         phi_NP, y = phi(x_ND), y_NC.astype(np.float64)
         scaled_NP = phi_NP * weight_N[:, None]
-        moments = (weight_N.sum(), scaled_NP.sum(0), weight_N @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y)
-        sums = moments if sums is None else tuple(a + b for a, b in zip(sums, moments, strict=True))
-    assert sums is not None  # a table has rows
-    total = float(sums[0])
-    mean_P, mean_C, second_PP, cross_PC = (each / total for each in sums[1:])
-    centred_PP = second_PP - np.outer(mean_P, mean_P)
+        moments = [weight_N.sum(keepdims=True), scaled_NP.sum(0), weight_N @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y]
+        for each, more in zip(sums, moments, strict=False):  # none are there at first
+            each += more
+        sums = sums or moments
+    assert sums  # a table has rows
+    total = float(sums[0][0])
+    for each in sums[1:]:
+        each /= total
+    mean_P, mean_C, centred_PP, cross_PC = sums[1:]
+    for row, mean in zip(centred_PP, mean_P, strict=True):
+        row -= mean * mean_P
     inverse_PP = _inverse(centred_PP, np.full(len(mean_P), l2))
     weight_PC = inverse_PP @ (cross_PC - np.outer(mean_P, mean_C))
     return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, inverse_PP, total)
@@ -87,7 +92,7 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     with an unpenalised bias, and its leave-one-out predictions (Cawley and Talbot, Neural Networks 17, 2004).
 
     Args:
-        kernel_NN: symmetric, without negative eigenvalues.
+        kernel_NN: symmetric, without negative eigenvalues; it is spent.
         y_NC: targets.
         weight_N: how much each row counts.
         l2: as `solve` takes it.
@@ -106,12 +111,13 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
 def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
     """Of a symmetric matrix without negative eigenvalues + diag(penalty_N), by Cholesky: half the work of any other.
 
+    The sum takes the matrix's place.
+
     Raises:
         TrialFailed: the penalty is too small for the sum to have one.
     """
-    regularised_NN = matrix_NN.copy()
-    regularised_NN.ravel()[:: len(regularised_NN) + 1] += penalty_N
-    lower, broke_down = torch.linalg.cholesky_ex(torch.from_numpy(regularised_NN))
+    matrix_NN.ravel()[:: len(matrix_NN) + 1] += penalty_N
+    lower, broke_down = torch.linalg.cholesky_ex(torch.from_numpy(matrix_NN))
     if int(broke_down):
         raise TrialFailed("training.l2 is too small for these rows to determine a solution")
     inverse_NN: np.ndarray = torch.cholesky_inverse(lower).numpy()
@@ -120,32 +126,40 @@ def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
 
 def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndarray:
     """exp(-gamma |x - s|^2), float64 [N, S]."""
-    return np.exp(-gamma * squared_distances(x_ND, supports_SD))
+    out_NS = squared_distances(x_ND, supports_SD)
+    out_NS *= -gamma
+    np.exp(out_NS, out=out_NS)
+    return out_NS
 
 
 def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
     """|x - s|^2, float64 [N, S]."""
-    x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64)
+    x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64, copy=False)
     return _distances(x @ s.T, (x**2).sum(1), (s**2).sum(1))
 
 
 def distances_among(products_NN: np.ndarray) -> np.ndarray:
-    """Products of rows with each other -> |x - x'|^2, float64 [N, N]."""
-    square_N = np.diag(products_NN)
+    """Products of rows with each other, which are spent -> |x - x'|^2, float64 [N, N]."""
+    square_N = np.diag(products_NN).copy()
     return _distances(products_NN, square_N, square_N)
 
 
 def _distances(products_NS: np.ndarray, square_N: np.ndarray, square_S: np.ndarray) -> np.ndarray:
-    out_NS: np.ndarray = products_NS * -2
-    out_NS += square_N[:, None]
-    out_NS += square_S
-    np.maximum(out_NS, 0.0, out=out_NS)
-    return out_NS
+    products_NS *= -2
+    products_NS += square_N[:, None]
+    products_NS += square_S
+    np.maximum(products_NS, 0.0, out=products_NS)
+    return products_NS
 
 
-def nystroem(supports_SD: np.ndarray, gamma: float) -> np.ndarray:
-    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams, Seeger 2001)."""
-    values_S, vectors_SS = np.linalg.eigh(gaussian(supports_SD, supports_SD, gamma))
+def nystroem(kernel_SS: np.ndarray) -> np.ndarray:
+    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams, Seeger 2001).
+
+    Args:
+        kernel_SS: of every support with every support.
+    """
+    values_S, vectors_SS = np.linalg.eigh(kernel_SS)
     kept = values_S > _NEGLIGIBLE * values_S[-1]
-    out_SP: np.ndarray = vectors_SS[:, kept] / np.sqrt(values_S[kept])
+    out_SP: np.ndarray = vectors_SS[:, kept]
+    out_SP /= np.sqrt(values_S[kept])
     return out_SP

@@ -97,7 +97,7 @@ def test_with_all_rows_as_supports_the_kernel_machine_is_exact(l2):
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(size=(14, 3)), rng.normal(size=(14, 2)), rng.uniform(1, 2, 14)
     kernel_NN = ridge.gaussian(x_ND, x_ND, 0.3)
-    solved = ridge.solve_kernel(kernel_NN, y_NC, weight_N, l2)
+    solved = ridge.solve_kernel(kernel_NN.copy(), y_NC, weight_N, l2)
     penalty_NN = np.diag(l2 * weight_N.sum() / weight_N)
     np.testing.assert_allclose((kernel_NN + penalty_NN) @ solved.weight_NC + solved.bias_C, y_NC, atol=1e-6)
     np.testing.assert_allclose(solved.weight_NC.sum(0), 0.0, atol=1e-6 * np.abs(solved.weight_NC).max())
