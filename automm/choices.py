@@ -191,7 +191,7 @@ def _concerns(path: str, fields: Sequence[str], shared: set[str]) -> bool:
     modalities = set(fields)
     if path == "training.modality_dropout":
         return len(fields) > 1
-    if path == "training.augment":
+    if path in ("training.augment", "training.views"):
         return "image" in modalities
     weighed = path.removeprefix("training.").removesuffix("_weight")
     if path == f"training.{weighed}_weight" and weighed in get_args(Modality):

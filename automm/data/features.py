@@ -221,7 +221,7 @@ class FeatureStore:
             self._arrays = self.shelf.read(self.at) if len(self.at) else self.placeholder()
         return self._arrays is not None
 
-    def items(self, at_U: np.ndarray, pool: Executor | None = None) -> Arrays:
+    def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> Arrays:
         """The features of the values numbered `at_U`; tokens cut to the longest of them."""
         if self._arrays is None:
             out = self.shelf.read(self.at[at_U])
@@ -243,6 +243,11 @@ class FeatureStore:
 def value_bytes(spec: FeatureSpec, *, tokens: bool) -> int:
     """The most that one value's features take."""
     return 4 * spec.width * (1 + spec.tokens if tokens else 1) + (spec.tokens if tokens else 0)
+
+
+def padded(array: np.ndarray, length: int) -> np.ndarray:
+    """Tokens or their mask, [U, N, ...] -> [U, length, ...], zeros where there were none."""
+    return np.pad(array, ((0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)))
 
 
 def _name(identity: str) -> str:

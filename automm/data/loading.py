@@ -28,8 +28,8 @@ class Store(Protocol):
     def load(self) -> bool:
         """Get everything into memory, once, if it fits; say whether it is there."""
 
-    def items(self, at_U: np.ndarray, pool: Executor | None = None) -> dict[str, np.ndarray]:
-        """The arrays of the values numbered `at_U`, each with a leading U axis."""
+    def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> dict[str, np.ndarray]:
+        """The arrays of the values numbered `at_U`, each with a leading U axis, as they are in an epoch."""
 
     def placeholder(self) -> dict[str, np.ndarray]:
         """What stands for a missing value, U = 1."""
@@ -65,7 +65,7 @@ class FieldStore:
             self._arrays = self._one_call() if self._dynamic else self._filled()
         return self._arrays is not None
 
-    def items(self, at_U: np.ndarray, pool: Executor | None = None) -> dict[str, np.ndarray]:
+    def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> dict[str, np.ndarray]:
         """The arrays of the values numbered `at_U`, by signature name, each with a leading U axis.
 
         Axes of dynamic length are cut to the longest item asked for. `pool` decodes what is not in memory.
@@ -211,7 +211,8 @@ class Loader:
             items_U, known = np.unique(index_B[present_B], return_inverse=True)
             take_B = np.zeros(len(rows_B), np.int64)
             take_B[present_B] = known
-            arrays = store.items(items_U, pool) if len(items_U) else store.placeholder()
+            epoch = self._epoch if self.shuffle else 0
+            arrays = store.items(items_U, pool, epoch) if len(items_U) else store.placeholder()
             batch.inputs[field] = {key: torch.from_numpy(array) for key, array in arrays.items()}
             batch.rows[field] = torch.from_numpy(take_B)
             batch.present[field] = torch.from_numpy(present_B)

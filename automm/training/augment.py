@@ -1,12 +1,12 @@
-"""Random crops and colours: in training an image is another picture of the same thing in every epoch.
+"""Random crops and colours: in training an image is another picture of the same thing in every epoch, or every few.
 
 Shape legend: U distinct images of a batch, H rows, W columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
 
@@ -34,7 +34,31 @@ def augmented(batch: Batch, how: Augment, draws: np.random.Generator) -> Batch:
     return replace(batch, inputs=inputs)
 
 
-def _each(pixels_UCHW: Tensor, how: Augment, draws: np.random.Generator) -> Tensor:
+@dataclass(frozen=True)
+class View:
+    """One of the pictures that are made of each image for good, so that their features can be kept.
+
+    It is a function of the image and of this, whoever else is encoded with it.
+    """
+
+    how: str  # one of AUGMENTS
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.how}, view {self.number + 1}"
+
+    def of(self, arrays: Mapping[str, np.ndarray], keys_U: np.ndarray) -> dict[str, np.ndarray]:
+        """What an image's preprocessing returns, its pixels changed; `keys_U` are uint8 digests of the images."""
+        if PIXELS not in arrays:
+            return dict(arrays)
+        pixels_UCHW, changed = torch.from_numpy(arrays[PIXELS]), []
+        for at, key in enumerate(keys_U):
+            draws = np.random.default_rng([self.number, *key.tolist()])
+            changed.append(_each(pixels_UCHW[at : at + 1], self.how, draws))
+        return {**arrays, PIXELS: torch.cat(changed).numpy()}
+
+
+def _each(pixels_UCHW: Tensor, how: str, draws: np.random.Generator) -> Tensor:
     """Pixels uint8 [U, 3, H, W] -> the same shape."""
     change = _transform(how, *pixels_UCHW.shape[2:])
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch, and dropout shall not notice
@@ -43,7 +67,7 @@ def _each(pixels_UCHW: Tensor, how: Augment, draws: np.random.Generator) -> Tens
 
 
 @cache
-def _transform(how: Augment, height: int, width: int) -> Callable[[Tensor], Tensor]:
+def _transform(how: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
     """Of one image: a crop, also mirrored, or one change of any strength (Müller & Hutter 2021, arXiv:2103.10158)."""
     from torchvision.transforms import v2
 

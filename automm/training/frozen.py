@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from automm.data.digests import value_digests
-from automm.data.features import Arrays, FeatureCache, FeatureStore, Shelf, value_bytes
+from automm.data.features import Arrays, FeatureCache, FeatureStore, Shelf, padded, value_bytes
 from automm.encoders.encoder import Encoder
 from automm.model import build_encoder, encoder_of
 from automm.runtime.preprocess import Preprocess
 from automm.settings import TrainingSettings
 from automm.space import Candidate
 from automm.training.allocator import keep_freed_memory
+from automm.training.augment import View
 from automm.training.determinism import deterministic
 from automm.training.device import device_name, memory_errors
 from automm.types import Column, FeatureSpec, FieldSpec
@@ -93,9 +94,24 @@ class FrozenFeatures:
         return None
 
     def store(
-        self, candidate: Candidate, field: FieldSpec, column: Column, *, tokens: bool, memory: int
+        self,
+        candidate: Candidate,
+        field: FieldSpec,
+        column: Column,
+        *,
+        tokens: bool,
+        memory: int,
+        view: View | None = None,
     ) -> FeatureStore:
         """The features of a column's values; what the cache lacks is computed and kept. Only after `spec` gave one.
+
+        Args:
+            candidate: names the encoder.
+            field: what it reads.
+            column: its values.
+            tokens: whether tokens are needed.
+            memory: bytes that may be held.
+            view: what is done to images before they are encoded; None = nothing.
 
         Raises:
             ConfigError: the encoder cannot be built.
@@ -103,11 +119,13 @@ class FrozenFeatures:
         """
         identity = self._identity(candidate, field)
         assert identity is not None, "spec() comes before store()"
-        shelf = self.cache.shelf(identity, self._specs[identity, field.name], tokens=tokens)
+        name = identity if view is None else f"{identity}, {view}"
+        shelf = self.cache.shelf(name, self._specs[identity, field.name], tokens=tokens)
         keys = self._keys(column, field)
         at = shelf.find(keys)
         if (at < 0).any():
-            self._fill(shelf, self._encoder(identity, candidate, field), field, column, keys, at, tokens=tokens)
+            built = self._encoder(identity, candidate, field)
+            self._fill(shelf, built, field, column, keys, at, tokens=tokens, view=view)
             shelf.refresh()
             at = shelf.find(keys)
         return FeatureStore(shelf, at, shelf.spec, tokens=tokens, cache_bytes=memory)
@@ -146,6 +164,7 @@ class FrozenFeatures:
         at: np.ndarray,
         *,
         tokens: bool,
+        view: View | None,
     ) -> None:
         """Compute what the shelf lacks, each content once, and write it down as it comes."""
         lacking = np.flatnonzero((at < 0).any(axis=1))
@@ -157,11 +176,12 @@ class FrozenFeatures:
             lacking = lacking[
                 np.argsort([len(str(column.values[int(i)])) for i in lacking], kind="stable")
             ]  # pad little
-        log.info("features: %d values of %r, computed once for all trials", len(lacking), field.name)
+        seen = "" if view is None else f" ({view})"
+        log.info("features: %d values of %r%s, computed once for all trials", len(lacking), field.name, seen)
         began = said = written = time.monotonic()
         waiting: list[tuple[np.ndarray, Arrays]] = []
         done = 0
-        for rows, arrays in self._encoded(built, column, lacking, tokens=tokens):
+        for rows, arrays in self._encoded(built, column, keys, lacking, tokens=tokens, view=view):
             waiting.append((keys[rows], arrays))
             done += len(rows)
             now = time.monotonic()
@@ -175,7 +195,7 @@ class FrozenFeatures:
         log.info("features: %d values of %r in %.1f s", len(lacking), field.name, time.monotonic() - began)
 
     def _encoded(
-        self, built: _Built, column: Column, rows: np.ndarray, *, tokens: bool
+        self, built: _Built, column: Column, keys: np.ndarray, rows: np.ndarray, *, tokens: bool, view: View | None
     ) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Value numbers and their features, a batch at a time; the next batch is prepared meanwhile."""
         device = torch.device(device_name(self.settings))
@@ -184,7 +204,8 @@ class FrozenFeatures:
         batches = np.array_split(rows, range(_BATCH, len(rows), _BATCH))
 
         def prepared(batch: np.ndarray) -> dict[str, np.ndarray]:
-            return built.preprocess([column.values[i] for i in batch])
+            arrays = built.preprocess([column.values[i] for i in batch])
+            return arrays if view is None else view.of(arrays, keys[batch])
 
         with (
             ThreadPoolExecutor(1, "automm-ahead") as ahead,
@@ -210,10 +231,5 @@ def _joined(parts: Sequence[Arrays]) -> Arrays:
     if "mask" in parts[0]:
         longest = max(part["mask"].shape[1] for part in parts)
         for name in ("tokens", "mask"):
-            padded = [_padded(part[name], longest) for part in parts]
-            out[name] = np.concatenate(padded)
+            out[name] = np.concatenate([padded(part[name], longest) for part in parts])
     return out
-
-
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    return np.pad(array, ((0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)))

@@ -54,6 +54,9 @@ class Gradient(Solver):
         augment: what happens to training images at random, anew in every epoch: `crop` (60 % of the area or more),
             `crop_flip` (also mirrored), `trivial` (TrivialAugment, Müller & Hutter 2021, arXiv:2103.10158). Features of
             such images cannot be kept: every epoch runs the image encoder, frozen or not, and the trial takes as long.
+        views: where `augment` is on and the encoder frozen, how many such pictures are made of each image for good, so
+            that their features are kept and epochs see them in turn: the encoder runs so many times for all trials
+            together. 0 makes new ones in every epoch.
     """
 
     SPACE: ClassVar[Space] = Space(
@@ -100,6 +103,7 @@ class Gradient(Solver):
         mixup: float = 0.0,
         modality_dropout: float = 0.0,
         augment: Augment = "none",
+        views: int = 0,
     ) -> None:
         if optimizer not in ("adamw", "muon"):
             raise OutOfRange(f"training.optimizer={optimizer} is not one of adamw, muon.")
@@ -125,7 +129,7 @@ class Gradient(Solver):
         self.warmup, self.decay = warmup, decay
         self.hidden, self.dropout, self.label_smoothing = hidden, dropout, label_smoothing
         self.ema, self.grad_clip = ema, grad_clip
-        self.recipe = Recipe(class_weights, focal_gamma, mixup, modality_dropout, augment)
+        self.recipe = Recipe(class_weights, focal_gamma, mixup, modality_dropout, augment, views)
 
     def head(self, task: Task, width: int) -> nn.Module:
         """The task's head with this solver's hidden layer and dropout.

@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from automm import paths, registry
-from automm.data.features import FeatureCache
+from automm.data.features import FeatureCache, FeatureStore
 from automm.data.file_memo import FOLDER
 from automm.data.loading import FieldStore, Store
+from automm.data.views import ViewStore
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
 from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
-from automm.training.augment import NONE
+from automm.training.augment import NONE, View
 from automm.training.fit import Part
 from automm.training.frozen import FrozenFeatures
 from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Table
@@ -48,11 +49,12 @@ class Inputs:
     def kept(self, candidate: Candidate, schema: Schema) -> dict[str, FeatureSpec]:
         """The fields whose features are kept, with what is kept."""
         found = {}
-        changing = {"image"} if candidate.get("training.augment", NONE) != NONE else set[str]()
         for field in schema.inputs:
-            if field.modality in changing:
+            changing, views = _changing(candidate, field)
+            if changing and not views:
                 continue
-            values = sum(len(table.columns[field.name].values) for table in (self.learnt, self.valid))
+            learnt, valid = (len(table.columns[field.name].values) for table in (self.learnt, self.valid))
+            values = learnt * (len(views) or 1) + valid
             spec = self._frozen.spec(candidate, field, values=values, tokens=_reads_tokens(candidate))
             if spec is not None:
                 found[field.name] = spec
@@ -85,12 +87,16 @@ class Inputs:
         tokens = _reads_tokens(candidate)
         section = f"{paths.section_of(field, candidate)}."
         encoder = {path: value for path, value in candidate.items() if path.startswith(section)}
-        key = f"{tokens} {json.dumps(encoder, sort_keys=True)}"
+        views = _changing(candidate, field)[1] if table is self.learnt else []
+        key = f"{tokens} {json.dumps(encoder, sort_keys=True)} {views}"
+
+        def store(view: View | None = None) -> FeatureStore:
+            memory = _MEMORY // max(len(views), 1)
+            column = table.columns[field.name]
+            return self._frozen.store(candidate, field, column, tokens=tokens, memory=memory, view=view)
+
         return self._remembered(
-            table,
-            field.name,
-            key,
-            lambda: self._frozen.store(candidate, field, table.columns[field.name], tokens=tokens, memory=_MEMORY),
+            table, field.name, key, lambda: ViewStore([store(view) for view in views]) if views else store()
         )
 
     def _values(self, table: Table, field: str, preprocess: Preprocess) -> Store:
@@ -131,6 +137,15 @@ def digest(preprocess: Preprocess) -> str:
             if asset.is_file():
                 found.update(asset.read_bytes())
     return found.hexdigest()
+
+
+def _changing(candidate: Candidate, field: FieldSpec) -> tuple[bool, list[View]]:
+    """Whether training changes a field's values, and the views whose features can be kept all the same."""
+    how, views = candidate.get("training.augment", NONE), candidate.get("training.views", 0)
+    if how == NONE or field.modality != "image":
+        return False, []
+    assert isinstance(views, int)  # as its solver takes it
+    return True, [View(str(how), number) for number in range(views)]
 
 
 def _reads_tokens(candidate: Candidate) -> bool:

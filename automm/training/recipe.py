@@ -31,6 +31,7 @@ class Recipe:
     mixup: float = 0.0
     modality_dropout: float = 0.0
     augment: Augment = "none"
+    views: int = 0
 
     def __post_init__(self) -> None:
         if self.class_weights not in CLASS_WEIGHTS:
@@ -40,6 +41,8 @@ class Recipe:
                 raise OutOfRange(f"training.{option}={value} must be 0, which is none of it, or more.")
         if self.augment not in AUGMENTS:
             raise OutOfRange(f"training.augment={self.augment} is not one of {', '.join(AUGMENTS)}.")
+        if self.views < 0:
+            raise OutOfRange(f"training.views={self.views} must be 0, which is another view in every epoch, or more.")
         if not 0 <= self.modality_dropout < 1:
             raise OutOfRange(f"training.modality_dropout={self.modality_dropout} is a probability, 0 or more, below 1.")
 

@@ -21,7 +21,8 @@ from automm.flow import run
 from automm.model import build_encoder, encoder_of, fit_preprocess
 from automm.runtime import Predictor
 from automm.tasks.classification import Classification
-from automm.training import loop
+from automm.training import frozen, loop
+from automm.training.augment import View
 from automm.training.objective import TrainingObjective
 from automm.types import Column, FieldSpec, Schema, Splits, Table
 
@@ -149,15 +150,17 @@ def test_an_encoder_that_is_tuned_reads_raw_values(objective, candidate, tmp_pat
     assert not any(encoder.pretrained for encoder in fitted.model.encoders)
 
 
-def test_pictures_that_change_every_epoch_are_encoded_every_epoch(objective, tiny_clip, tmp_path, monkeypatch):
-    def pictures(seed):
-        rng = np.random.default_rng(seed)
-        values = list(rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
-        schema = Schema((FieldSpec("picture", "image"),))
-        return Table(schema, {"picture": Column(values, np.arange(8))}, ["cat", "dog"] * 4, list(range(8)))
+def pictures(seed):
+    rng = np.random.default_rng(seed)
+    values = list(rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
+    schema = Schema((FieldSpec("picture", "image"),))
+    return Table(schema, {"picture": Column(values, np.arange(8))}, ["cat", "dog"] * 4, list(range(8)))
 
+
+@pytest.fixture
+def of_pictures(tiny_clip):
     prefix = "encoder.image.options.open_clip_image"
-    chosen = {
+    return {
         "encoder.image.name": "open_clip_image",
         f"{prefix}.weights": f"local-dir:{tiny_clip}",
         f"{prefix}.tune": "frozen",
@@ -165,6 +168,49 @@ def test_pictures_that_change_every_epoch_are_encoded_every_epoch(objective, tin
         "training.solver": "gradient",
         "training.batch_size": 4,
     }
+
+
+@pytest.mark.parametrize("fusion", ["concat", "merged_transformer"])
+def test_views_of_a_picture_are_encoded_once_and_seen_in_turn(objective, of_pictures, tmp_path, monkeypatch, fusion):
+    chosen = {**of_pictures, "fusion.name": fusion, "training.augment": "crop_flip", "training.views": 3}
+    made = objective(pictures)
+    assert made.check(chosen) is None
+    part = made._inputs.part(made.learnt, chosen, {})
+    loader = part.loader(batch_size=8, shuffle=True, seed=0)
+    seen = []
+    for epoch in range(1, 5):
+        loader.set_epoch(epoch)
+        (batch,) = loader
+        order = np.argsort(batch.index[batch.rows["picture"].argsort()])
+        seen.append(batch.inputs["picture"]["pooled"][order])
+    for at in range(8):
+        assert torch.equal(seen[0][at], seen[3][at])  # the first of three again
+        assert len({tuple(each[at].tolist()) for each in seen}) == 3
+    judged = next(iter(made._inputs.part(made.valid, chosen, {}).loader(batch_size=8, shuffle=False, seed=0)))
+    plain = next(iter(made._inputs.part(made.valid, of_pictures, {}).loader(batch_size=8, shuffle=False, seed=0)))
+    assert torch.equal(judged.inputs["picture"]["pooled"], plain.inputs["picture"]["pooled"])
+    first = fit(made, chosen, tmp_path, stop=2)
+    assert isinstance(first.model.encoders[0], Precomputed)
+    built = []
+    monkeypatch.setattr(frozen, "build_encoder", lambda *asked: built.append(asked))
+    again = fit(objective(pictures), chosen, tmp_path, stop=2)
+    assert not built, "an encoder was built for what is kept"
+    assert again.result.history == first.result.history
+
+
+def test_a_view_is_the_same_whoever_else_is_encoded_with_it():
+    rng = np.random.default_rng(0)
+    pixels, keys = rng.integers(0, 256, (5, 3, 16, 16), dtype=np.uint8), rng.integers(0, 256, (5, 16), dtype=np.uint8)
+    view = View("crop_flip", 1)
+    together = view.of({"pixels": pixels}, keys)["pixels"]
+    alone = [view.of({"pixels": pixels[at : at + 1]}, keys[at : at + 1])["pixels"][0] for at in range(5)]
+    np.testing.assert_array_equal(together, alone)
+    assert not np.array_equal(together, View("crop_flip", 2).of({"pixels": pixels}, keys)["pixels"])
+    assert not np.array_equal(together, pixels)
+
+
+def test_pictures_that_change_every_epoch_are_encoded_every_epoch(objective, of_pictures, tmp_path, monkeypatch):
+    chosen = of_pictures
     seen, original = [], loop.augmented
 
     def watched(batch, how, draws):
