@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -143,16 +144,18 @@ class Refits:
         executor = make_executor(self.settings.search.executor) if len(todo) > 1 else InProcess()
         jobs = [Job(at, refit.candidate, 0, refit.epochs) for at, refit in enumerate(todo)]
         training = _Training(self.settings, self.dir.checkpoints, self.splits, self.task, tuple(todo))
-        ends = run_all(
-            executor, training, jobs, lambda job, epoch, v: self.on_epoch(todo[job.trial].name, epoch, job.stop, v)
-        )
-        for ended in ends:
-            name, outcome = todo[ended.job.trial].name, ended.outcome
-            if outcome is None:
-                self.failures[name] = ended.failure or "no reason given"
-            else:
-                self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
-                self.on_trained(name)
+
+        def told(job: Job, epoch: int, values: dict[str, float]) -> None:
+            self.on_epoch(todo[job.trial].name, epoch, job.stop, values)
+
+        with closing(run_all(executor, training, jobs, told)) as ends:
+            for ended in ends:
+                name, outcome = todo[ended.job.trial].name, ended.outcome
+                if outcome is None:
+                    self.failures[name] = ended.failure or "no reason given"
+                else:
+                    self.dir.finish(name, {"seconds": outcome.seconds, "epochs": outcome.epochs})
+                    self.on_trained(name)
 
 
 class _Training:

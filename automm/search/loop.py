@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -244,20 +244,26 @@ def make_executor(settings: ComponentSettings) -> Executor:
 
 def run_all(
     executor: Executor, objective: Objective, jobs: Sequence[Job], on_report: OnReport = lambda *_: None
-) -> Iterator[Ended]:
+) -> Generator[Ended]:
     """Run jobs of different numbers, as many at once as the executor can, begun in order; each as it ends.
 
-    The executor is closed afterwards, whatever happens.
+    To be closed, as `contextlib.closing` does: that closes the executor.
     """
     waiting, running = list(jobs), 0
+
+    def fill() -> None:
+        nonlocal running
+        while waiting and running < executor.capacity:
+            executor.submit(waiting.pop(0))
+            running += 1
+
     try:
         executor.start(objective)
-        while waiting or running:
-            while waiting and running < executor.capacity:
-                executor.submit(waiting.pop(0))
-                running += 1
+        fill()
+        while running:
             ended = executor.wait(on_report)
             running -= 1
+            fill()
             yield ended
     finally:
         executor.close()
