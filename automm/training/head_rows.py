@@ -8,6 +8,7 @@ Shape legend: N rows of a block, T training rows, D width of the concatenation, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -28,7 +29,8 @@ from automm.training.fit import Part
 from automm.training.kernel_head import Concatenation
 from automm.types import Table
 
-IN_MEMORY = 256 << 20  # bytes of what the head reads that stay in memory
+IN_MEMORY = 256 << 20  # bytes of what the head reads that stay in memory;
+_WIDE = 4  # times as many where rows are fewer than features, for then they are solved among each other
 _FREE = 2  # a file takes no more than one part in so many of what is free on its disk
 _REMEMBERED = 256 << 20  # bytes of products of rows that stay for fits to come
 _ENCODED = 1024  # rows encoded at a time
@@ -62,10 +64,11 @@ class HeadRows:
         self._order: list[np.ndarray] = []  # rows of each block in the file
         shape = (len(part.table), sum(self.fusion.parts))
         size = 4 * shape[0] * shape[1]
-        self.kept_TD = np.empty(shape, np.float32) if size <= IN_MEMORY else None
+        most = IN_MEMORY * (_WIDE if shape[0] <= shape[1] else 1)
+        self.kept_TD = np.empty(shape, np.float32) if size <= most else None
         self._file: IO[bytes] | None = None
         if self.kept_TD is None and folder is not None and size * _FREE <= shutil.disk_usage(folder).free:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
         try:
             mean_D, deviation_D = self._moments()
         except BaseException:
@@ -161,7 +164,7 @@ class HeadRows:
                     self.kept_TD[at_N] = raw_ND
                 elif self._file is not None:
                     self._order.append(at_N)
-                    self._file.write(np.ascontiguousarray(raw_ND, np.float32).data)
+                    self._write(raw_ND)
                 has_NF = np.stack([index[at_N] >= 0 for index in columns], axis=1)
                 known_ND = np.where(np.repeat(has_NF, parts, axis=1), raw_ND, 0.0).astype(np.float64)
                 count_F += has_NF.sum(0)
@@ -171,6 +174,15 @@ class HeadRows:
         mean_D = sums_D / count_D
         variance_D = np.maximum(squares_D / count_D - mean_D**2, 0.0)
         return mean_D, np.sqrt(variance_D * np.repeat(parts, parts))
+
+    def _write(self, raw_ND: np.ndarray) -> None:
+        """Put features into the file, or give that up where the disk is full."""
+        assert self._file is not None
+        block = np.ascontiguousarray(raw_ND, np.float32)
+        with contextlib.suppress(OSError):
+            if self._file.write(block.data) == block.nbytes:
+                return
+        self.close()
 
     def _scale_kept(self) -> None:
         """Scale what is kept in memory, which is raw so far."""

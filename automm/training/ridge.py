@@ -116,7 +116,7 @@ def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
     Raises:
         TrialFailed: the penalty is too small for the sum to have one.
     """
-    matrix_NN.ravel()[:: len(matrix_NN) + 1] += penalty_N
+    matrix_NN.flat[:: len(matrix_NN) + 1] += penalty_N
     lower, broke_down = torch.linalg.cholesky_ex(torch.from_numpy(matrix_NN))
     if int(broke_down):
         raise TrialFailed("training.l2 is too small for these rows to determine a solution")
