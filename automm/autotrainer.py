@@ -109,7 +109,7 @@ class AutoTrainer:
                 whatever a candidate trains with; `f1` or any other that `automm plugins metric` lists for the task), or
                 a function of targets and predictions; None = the task's goal.
             direction: `maximize` or `minimize`; None = which way the metric is better. A function needs one.
-            timeout: seconds of wall time for the search; None = the preset's.
+            timeout: seconds of wall time for the search, without what comes after it; None = the preset's.
 
         Raises:
             ConfigError: a function without a direction, a metric that the task cannot be measured by, or a search that

@@ -35,7 +35,7 @@ from automm.report.page import write_report
 from automm.report.story import Answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
-from automm.runoff import contenders, decided, proven, run_off, time_for
+from automm.runoff import contenders, decided, judge_again, proven
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
 from automm.search.selection import Members, Runoff
@@ -231,22 +231,29 @@ class Run:
         return proven(found, self.goal, margin, rows, self.progress.say)
 
     def _run_off(self, found: SearchResult) -> Runoff | None:
-        """Once; None where nobody is judged again."""
-        most, fold = self.settings.search.runoff, self.splits.runoff
-        if (said := self.dir.finished(_RUNOFF)) is not None:
-            values = {int(number): of for number, of in said["values"].items()}
-            return Runoff(**{**said, "values": values}) if values else None
-        if not most or fold is None:
+        """How the last candidates are judged once more; None where they are not."""
+        search, fold, folder = self.settings.search, self.splits.runoff_folds, self.dir.checkpoints / _RUNOFF
+        if not search.runoff or fold is None or max(search.ensemble, search.soup) > 1:
             return None
-        limit = time_for(self.settings)
-        trials = contenders(found, self.goal, most, folds=int(fold.max()), limit=limit)
-        if not trials:
-            return None
-        folder = self.dir.checkpoints / _RUNOFF
-        judged = run_off(self.settings, self.splits, self.task, folder, trials, self.progress.say)
-        self.dir.finish(_RUNOFF, asdict(judged))
+        folds = int(fold.max()) + 1
+        who = contenders(found, self.goal, self.settings, folds=folds, say=self.progress.say)
+        asked = [[each.number, each.epochs] for each in who]
+        said = self.dir.finished(_RUNOFF) or {}
+        if who and said.get("asked") != asked:  # not yet, or before the search was given more time
+            runoff = judge_again(
+                self.settings, self.splits, self.task, self.goal, folder, who, self.progress.say, self._spend
+            )
+            said = {"asked": asked, **asdict(runoff)}
+            self.dir.finish(_RUNOFF, said)
         shutil.rmtree(folder, ignore_errors=True)
-        return judged
+        if not who:
+            return None
+        values = {int(number): of for number, of in said["values"].items()}
+        return Runoff(values, said["rows"], said["folds"], said["seconds"])
+
+    def _spend(self) -> None:
+        """Write down how long this took so far: a kill may come at any time, and the time was spent all the same."""
+        self.dir.spend(self.seconds)
 
     @cached_property
     def members(self) -> Members:
@@ -493,12 +500,12 @@ class Run:
         self.progress.on_event(event)
         self.dir.log(event.kind, trial=event.trial, **dict(event.data))
         if event.kind in ("report", "tell"):
-            self.dir.spend(self.seconds)  # a kill may come at any time, and the time was spent all the same
+            self._spend()
 
     def _epoch(self, name: str, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
         self.progress.epoch(name, epoch, epochs, values)
         self.dir.log("epoch", model=name, epoch=epoch, values=dict(values))
-        self.dir.spend(self.seconds)
+        self._spend()
 
     def _on_trained(self, name: str) -> None:
         """Export the winner while what it is compared with is still being trained: at the end a core would idle."""

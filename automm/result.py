@@ -49,11 +49,11 @@ def result_of(
         splits: the data.
         searched: how the search ended.
         best: its winner.
-        valid: the winner's validation metrics after the refit.
+        valid: the winner's validation metrics, of the runoff where it learns from the validation rows in the end.
         test: its test metrics; empty where the test split has no targets.
         baselines: test metrics by baseline.
-        seconds: by the clock, of the search and in `total`; what the fits of the refit and of the baselines took, which
-            side by side is more than the clock showed.
+        seconds: by the clock, of the search and in `total`; what the fits of the runoff, the refit and the baselines
+            took, which side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
         explained: what the winner relies on, and how far its scores can be believed, by key.
         members: what was averaged; nobody where the winner stands alone.

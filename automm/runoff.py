@@ -1,9 +1,11 @@
-"""Who wins a search whose candidates few rows have judged: the last of them are judged once more, by all rows."""
+"""Who wins a search whose candidates few rows have judged: the last of them are judged once more, by many."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,11 +19,10 @@ from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training.objective import TrainingObjective
-from automm.trial import Job, Outcome, Report, Trial
+from automm.trial import Job, Outcome, Report
 from automm.types import Goal, Splits
 
 _SHARE = 0.2  # of a search's time limit that judging again may take
-_FIRST = 0  # the fold in which the validation table validates, as it did in the search
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,68 @@ class Contender:
 
     number: int
     candidate: Candidate
-    epochs: int
+    epochs: int  # to be trained for, which is what its validation metrics are of
 
 
-class _Refolded:
+def contenders(
+    found: SearchResult, goal: Goal, settings: Settings, *, folds: int, say: Callable[[str], None]
+) -> list[Contender]:
+    """The defaults and `search.runoff` others, the best first, that came to the last rung; nobody where one is all.
+
+    Whoever leads is among them, wherever it came to. With `search.timeout` only as many as a fifth of that should last
+    for, by what their trials took.
+
+    Args:
+        found: the search.
+        goal: what it drove at.
+        settings: the run's.
+        folds: fits that judging one again takes.
+        say: is told who stays behind.
+    """
+    defaults, best, search = found.trials[0], found.best, settings.search
+    completed = [trial for trial in found.trials if trial.state == "completed"]
+    rivals = [trial for trial in completed if trial not in (defaults, best)]
+    rivals.sort(key=lambda trial: goal.loss(trial.values))
+    ahead = [trial for trial in (defaults, best) if trial is not None and (trial is best or trial in completed)]
+    chosen = list({trial.number: trial for trial in ahead}.values())
+    chosen += rivals[: max(search.runoff + 1 - len(chosen), 0)]
+    limit = math.inf if search.timeout is None else _SHARE * search.timeout
+    wanted = len(chosen)
+    while chosen and folds * sum(trial.seconds for trial in chosen) > limit:
+        chosen.pop()
+    if len(chosen) < max(len(ahead), 2):
+        chosen = []
+    if len(chosen) < wanted > 1:
+        say(
+            f"{len(chosen) or 'none'} of {wanted} last candidates are judged once more: more would take longer than "
+            f"{limit:.0f} s, a fifth of search.timeout"
+        )
+    full = search.max_epochs
+    return [Contender(t.number, t.candidate, full if t.state == "completed" else t.epochs) for t in chosen]
+
+
+class _Again:
     """Fits contenders anew, each to all rows but those of a fold; may be handed to another process.
 
     A job's number says who is fitted and which fold is left out, and what came of it is on disk afterwards.
     """
 
     def __init__(
-        self, settings: Settings, splits: Splits, task: Task, folder: Path, contenders: Sequence[Contender]
+        self, settings: Settings, splits: Splits, task: Task, folder: Path, who: Sequence[Contender], folds: np.ndarray
     ) -> None:
-        assert splits.runoff is not None  # or nobody is judged again
         self.settings, self.task, self.folder = settings, task, folder
-        self.splits = Splits(splits.train, splits.valid, runoff=splits.runoff)
-        self.contenders = tuple(contenders)
-        self.folds = [k for k in np.unique(splits.runoff).tolist() if k != _FIRST]
-        self._objectives: dict[int, TrainingObjective] = {}
+        self.splits, self.who, self.folds = Splits(splits.train, splits.valid), tuple(who), folds
+        self._made: tuple[int, TrainingObjective] | None = None
 
     def jobs(self) -> list[Job]:
-        """All there is to do, a contender after the other."""
-        each = [(who, fold) for who in self.contenders for fold in self.folds]
-        return [Job(at, who.candidate, 0, who.epochs) for at, (who, _) in enumerate(each)]
+        """All there is to do, a fold after the other."""
+        each = self.who * (int(self.folds.max()) + 1)
+        return [Job(at, contender.candidate, 0, contender.epochs) for at, contender in enumerate(each)]
 
     def whom(self, job: Job) -> tuple[Contender, int]:
         """Who is fitted in a job, and the fold that is left out."""
-        who, fold = divmod(job.trial, len(self.folds))
-        return self.contenders[who], self.folds[fold]
+        fold, who = divmod(job.trial, len(self.who))
+        return self.who[who], fold
 
     def check(self, candidate: Candidate) -> str | None:
         """They have been checked."""
@@ -66,97 +101,92 @@ class _Refolded:
     def run(self, job: Job, report: Report) -> Outcome:
         """Fit one, or read what came of it."""
         who, fold = self.whom(job)
-        told = self.folder / f"{who.number:04d}-{fold}.json"
+        told = self.folder / f"{who.number:04d}-{who.epochs}-{fold}.outcome"
         if told.exists():
             return Outcome(**json.loads(told.read_text(encoding="utf-8")))
-        state = told.with_suffix(".safetensors")
+        state = told.with_suffix(".safetensors")  # a gradient log beside it, as .json
         fitted = self._objective(fold).fit(
             job.candidate, start=0, stop=job.stop, resume=None, save_to=state, report=report, save_epochs=False
         )
         result = fitted.result
         outcome = Outcome(result.values, result.epochs, result.finished, result.seconds)
         write_json(told, asdict(outcome))
-        state.unlink(missing_ok=True)
+        for left in (state, state.with_suffix(".json")):
+            left.unlink(missing_ok=True)
         return outcome
 
     def _objective(self, fold: int) -> TrainingObjective:
-        if fold not in self._objectives:
-            assert self.splits.runoff is not None
-            whole, out = joined(self.splits.train, self.splits.valid), self.splits.runoff == fold
-            rest, own = (take(whole, np.flatnonzero(rows)) for rows in (~out, out))
-            self._objectives[fold] = TrainingObjective(self.settings, Splits(rest, own), self.task, self.folder)
-        return self._objectives[fold]
+        """That of one fold; the last one made is kept."""
+        if self._made is None or self._made[0] != fold:
+            train, out = self.splits.train, self.folds == fold
+            learnt = joined(take(train, np.flatnonzero(~out)), self.splits.valid)
+            splits = Splits(learnt, take(train, np.flatnonzero(out)))
+            self._made = fold, TrainingObjective(self.settings, splits, self.task, self.folder)
+        return self._made[1]
 
 
-def contenders(found: SearchResult, goal: Goal, most: int, *, folds: int, limit: float | None) -> list[Trial]:
-    """The defaults and `most` of the other trials that came to the last rung, the best first; nobody where one is all.
-
-    Args:
-        found: the search.
-        goal: what it drove at.
-        most: trials beside the defaults.
-        folds: fits that judging one again takes.
-        limit: seconds that these may take, by what the trials took: who comes last stays behind. None = any.
-    """
-    defaults, best = found.trials[0], found.best
-    completed = [trial for trial in found.trials if trial.state == "completed"]
-    rivals = [trial for trial in completed if trial is not defaults]
-    rivals.sort(key=lambda trial: (trial is not best, goal.loss(trial.values)))
-    chosen = [trial for trial in completed if trial is defaults] + rivals[:most]
-    while limit is not None and folds * sum(trial.seconds for trial in chosen) > limit:
-        chosen.pop()
-    return chosen if len(chosen) > 1 else []
-
-
-def run_off(
+def judge_again(
     settings: Settings,
     splits: Splits,
     task: Task,
+    goal: Goal,
     folder: Path,
-    trials: Sequence[Trial],
+    who: Sequence[Contender],
     say: Callable[[str], None],
+    on_fit: Callable[[], None] = lambda: None,
 ) -> Runoff:
-    """Judge trials by every row of the training and the validation table, each when it was not learnt from.
+    """Judge contenders by every training row, each by a fit to the other folds and the validation rows.
 
-    A trial's own validation counts as one fold; its state in `folder` lets the same call go on after a kill. One that
-    cannot be fitted to a fold is left out.
+    The validation rows themselves judge nobody: by them the contenders were chosen. `folder` keeps what is done, so
+    that the same call goes on after a kill. Who cannot be fitted to a fold, or has no finite figure there, is left out.
 
     Args:
         settings: the run's.
-        splits: with `runoff`.
+        splits: with `runoff_folds`.
         task: fitted on the training table.
+        goal: what the search drove at.
         folder: where what is done is kept.
-        trials: which were fitted to the training table.
+        who: fitted in the order given, fold by fold.
         say: is told what happens.
+        on_fit: is called after every fit.
     """
-    assert splits.runoff is not None  # or nobody is judged again
+    assert splits.runoff_folds is not None  # or nobody is judged again
     folder.mkdir(parents=True, exist_ok=True)
-    again = [Contender(trial.number, trial.candidate, trial.epochs) for trial in trials]
-    refolded = _Refolded(settings, splits, task, folder, again)
-    rows, folds = len(splits.runoff), len(refolded.folds) + 1
-    say(f"judging {', '.join(_named(t.number) for t in trials)} once more, by all {rows} rows in {folds} folds")
-    values: dict[int, dict[int, Mapping[str, float]]] = {t.number: {_FIRST: t.values} for t in trials}
+    again = _Again(settings, splits, task, folder, who, splits.runoff_folds)
+    rows_F = np.bincount(splits.runoff_folds)
+    names = ", ".join(_named(each.number) for each in who)
+    say(f"judging {names} once more, by {rows_F.sum()} training rows in {len(rows_F)} folds")
+    values: dict[int, dict[int, Mapping[str, float]]] = {each.number: {} for each in who}
     seconds, failed = 0.0, dict[int, str]()
-    for ended in run_all(make_executor(settings.search.executor), refolded, refolded.jobs()):
-        who, fold = refolded.whom(ended.job)
-        if ended.outcome is None:
-            failed[who.number] = ended.failure or "no reason given"
-        else:
-            values[who.number][fold] = ended.outcome.values
-            seconds += ended.outcome.seconds
+    with closing(run_all(make_executor(settings.search.executor), again, again.jobs())) as ends:
+        for ended in ends:
+            contender, fold = again.whom(ended.job)
+            if ended.outcome is None:
+                failed[contender.number] = ended.failure or "no reason given"
+            elif not math.isfinite(goal.loss(ended.outcome.values)):
+                failed[contender.number] = f"its {goal.metric} is not finite in a fold"
+            else:
+                values[contender.number][fold] = ended.outcome.values
+                seconds += ended.outcome.seconds
+            on_fit()
     for number, reason in failed.items():
         say(f"{_named(number)} cannot be judged again: {reason}")
-    weights = {fold: float((splits.runoff == fold).sum()) for fold in (_FIRST, *refolded.folds)}
-    judged = {number: _mean(by_fold, weights) for number, by_fold in values.items() if number not in failed}
-    return Runoff(judged, rows, folds, round(seconds, 2))
+    judged = {number: _mean(by_fold, rows_F) for number, by_fold in values.items() if number not in failed}
+    return Runoff(judged, int(rows_F.sum()), len(rows_F), round(seconds, 2))
 
 
 def decided(found: SearchResult, runoff: Runoff | None, goal: Goal) -> SearchResult:
-    """The search with the winner of the runoff for its best; among equals the one that was ahead stays so."""
-    if runoff is None or found.best is None or not runoff.values:
+    """The search with the winner of the runoff for its best; among equals whoever led stays ahead.
+
+    Where whoever led, or the defaults, could not be judged again, the runoff decides nothing.
+    """
+    best, defaults = found.best, found.trials[0]
+    if runoff is None or best is None:
         return found
-    ahead = found.best.number
-    first = min(runoff.values, key=lambda number: (goal.loss(runoff.values[number]), number != ahead, number))
+    needed = {best.number, *([defaults.number] if defaults.state == "completed" else [])}
+    if len(runoff.values) < 2 or not needed <= runoff.values.keys():
+        return found
+    first = min(runoff.values, key=lambda number: (goal.loss(runoff.values[number]), number != best.number, number))
     return replace(found, best=found.trials[first], runoff=runoff)
 
 
@@ -170,37 +200,26 @@ def proven(found: SearchResult, goal: Goal, margin: float, rows: int, say: Calla
         rows: that judged, where there was no runoff.
         say: is told when the defaults stay.
     """
-    best, defaults = found.best, found.trials[0]
+    best, defaults, runoff = found.best, found.trials[0], found.runoff
     comparable = best is not defaults and defaults.state == "completed" and goal.metric == "accuracy"
     if not margin or best is None or not comparable:
         return found
-    where, values = f"{rows} validation rows", (found.values_of(best), found.values_of(defaults))
-    if found.runoff is not None:
-        if defaults.number not in found.runoff.values:
-            return found
-        rows = found.runoff.rows
-        where = f"{rows} rows in {found.runoff.folds} folds"
-    ahead = lead(*values, rows)
+    rows, kind = (rows, "validation rows") if runoff is None else (runoff.rows, f"rows in {runoff.folds} folds")
+    ahead = lead(found.values_of(best), found.values_of(defaults), rows)
     if ahead >= margin:
         return found
     say(
-        f"trial {best.number} is ahead of the defaults by {ahead:.1f} standard errors on {where}, "
+        f"trial {best.number} is ahead of the defaults by {ahead:.1f} standard errors on {rows} {kind}, "
         f"less than search.margin={margin:g}: the defaults stay"
     )
     return replace(found, best=defaults, passed_over=best)
-
-
-def time_for(settings: Settings) -> float | None:
-    """Seconds of fits that judging again may take; None = no limit."""
-    return None if settings.search.timeout is None else _SHARE * settings.search.timeout
 
 
 def _named(number: int) -> str:
     return f"trial {number}" if number else "the defaults"
 
 
-def _mean(by_fold: Mapping[int, Mapping[str, float]], weights: Mapping[int, float]) -> dict[str, float]:
-    """Of each metric that all folds have, every row weighing the same."""
-    names = [name for name in by_fold[_FIRST] if all(name in values for values in by_fold.values())]
-    total = sum(weights[fold] for fold in by_fold)
-    return {name: sum(weights[fold] * values[name] for fold, values in by_fold.items()) / total for name in names}
+def _mean(by_fold: Mapping[int, Mapping[str, float]], rows_F: np.ndarray) -> dict[str, float]:
+    """Of each metric that is finite in all folds, every row weighing the same."""
+    names = [name for name in by_fold[0] if all(math.isfinite(v.get(name, math.nan)) for v in by_fold.values())]
+    return {name: float(sum(rows_F[fold] * v[name] for fold, v in by_fold.items()) / rows_F.sum()) for name in names}

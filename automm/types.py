@@ -103,7 +103,8 @@ class Splits:
     """What a data source gives. `test` is read once, at the end of a run.
 
     With `folds` candidates are judged by cross-validation: int64 [rows of train, then of valid], the fold a row
-    validates in. Those of `valid` are fold 0. With `runoff`, the same, they are not, but the last of them may be.
+    validates in. Those of `valid` are fold 0. `runoff_folds`, int64 [rows of train], are for judging the last
+    candidates once more; the search itself does not use them.
     """
 
     train: Table
@@ -111,7 +112,7 @@ class Splits:
     test: Table | None = None
     skipped: Sequence[Skipped] = ()
     folds: np.ndarray | None = None
-    runoff: np.ndarray | None = None
+    runoff_folds: np.ndarray | None = None
 
 
 class Features(NamedTuple):

@@ -81,10 +81,11 @@ def headline(data: ReportData) -> Markup:
 def _found(candidate: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if not candidate:
         return "No trial was completed."
-    runoff, passed_over = best.get("runoff"), best.get("passed_over")
-    by = f"all {runoff['rows']} rows in {runoff['folds']} folds" if runoff else "the validation rows"
+    runoff, passed_over = best.get("runoff") or {"values": {}}, best.get("passed_over")
+    again = str(best.get("trial")) in {str(number) for number in runoff["values"]}
+    by = f"{runoff['rows']} rows in {runoff['folds']} folds" if again else "the validation rows"
     if passed_over is None:
-        judged = f", judged by {by}" if runoff else ""
+        judged = f", judged once more by {by}" if again else ""
         return f"The best validated configuration is {signature(candidate)}{judged}."
     return (
         f"The defaults stay, {signature(candidate)}: trial {passed_over} was ahead of them on {by} by "

@@ -141,7 +141,7 @@ class TableSource(Source):
             tables[split], beside[split] = self._table(cells[split], place, split, reading)
         if "test" not in tables and self.test_fraction > 0:
             self._draw("test", self.test_fraction, seed, tables, beside)
-        folds = runoff = None
+        folds = runoff_folds = None
         if "valid" in tables and (self.folds or 1) > 1:
             raise ConfigError(
                 f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
@@ -151,11 +151,11 @@ class TableSource(Source):
             folds = self._folds(seed, tables["train"], beside["train"])
             if folds is None:
                 self._draw("valid", self.valid_fraction, seed, tables, beside)
-                runoff = self._runoff(seed, tables, beside["train"])
+                runoff_folds = self._runoff_folds(seed, tables, beside["train"])
             else:
                 folds = _share_out(folds, tables, beside)
         _check_leaks(tables, beside, self.group)
-        return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds, runoff)
+        return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds, runoff_folds)
 
     def _schema(self, cells: Cells, place: Place) -> Schema:
         special = {"data.target": self.target, "data.group": self.group, "data.time": self.time, "data.id": self.id}
@@ -266,21 +266,20 @@ class TableSource(Source):
             return None
         log.info(
             "validation: %d rows would tell little of two candidates apart, so that each of the %d validates once, in "
-            "%d folds; data.folds=1 takes a fifth of the time",
+            "%d folds; data.folds=1 fits a candidate once",
             alone, len(train), _FOLDS,
         )  # fmt: skip
         return folds
 
-    def _runoff(self, seed: int, tables: dict[str, Table], cells: Cells) -> np.ndarray | None:
-        """Where few rows validate: the folds of a second opinion, in the first of which they do."""
-        train, valid = tables["train"], len(tables["valid"])
-        if self.time or not self.target or valid >= _SOME:
+    def _runoff_folds(self, seed: int, tables: dict[str, Table], cells: Cells) -> np.ndarray | None:
+        """Where few rows validate: the fold of every training row in which it judges the last candidates once more."""
+        if self.time or not self.target or len(tables["valid"]) >= _SOME:
             return None
+        train = tables["train"]
         try:
-            rest = split_folds(len(train), folds=_FOLDS - 1, seed=seed, **self._at_random(train, cells))
+            return split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train, cells))
         except DataError:  # too many rows belong together
             return None
-        return np.concatenate([rest + 1, np.zeros(valid, np.int64)])
 
     def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
