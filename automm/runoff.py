@@ -39,8 +39,8 @@ def contenders(
 ) -> list[Contender]:
     """The defaults and `search.runoff` others, the best first, that came to the last rung; nobody where one is all.
 
-    Whoever leads is among them, wherever it came to. With `search.timeout` only as many as a fifth of that should last
-    for, by what their trials took.
+    Whoever leads is among them, wherever it came to, and of those with the same figures the first alone. With
+    `search.timeout` only as many as a fifth of that should last for, by what their trials took.
 
     Args:
         found: the search.
@@ -55,7 +55,9 @@ def contenders(
     rivals.sort(key=lambda trial: goal.loss(trial.values))
     ahead = [trial for trial in (defaults, best) if trial is not None and (trial is best or trial in completed)]
     chosen = list({trial.number: trial for trial in ahead}.values())
-    chosen += rivals[: max(search.runoff + 1 - len(chosen), 0)]
+    for trial in rivals:
+        if len(chosen) <= search.runoff and all(trial.values != each.values for each in chosen):
+            chosen.append(trial)
     limit = math.inf if search.timeout is None else _SHARE * search.timeout
     wanted = len(chosen)
     while chosen and folds * sum(trial.seconds for trial in chosen) > limit:

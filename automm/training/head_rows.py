@@ -68,7 +68,7 @@ class HeadRows:
         self.kept_TD = np.empty(shape, np.float32) if size <= most else None
         self._file: IO[bytes] | None = None
         if self.kept_TD is None and folder is not None and size * _FREE <= shutil.disk_usage(folder).free:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
+            self._file = _file_in(folder)
         try:
             mean_D, deviation_D = self._moments()
         except BaseException:
@@ -199,6 +199,11 @@ class HeadRows:
         with torch.inference_mode():
             scaled: np.ndarray = self.fusion.scaled(torch.from_numpy(raw_ND).to(device_of(self.model))).cpu().numpy()
         return scaled
+
+
+def _file_in(folder: Path) -> IO[bytes]:
+    """A file without a name, on the disk of a folder."""
+    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 _remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of the rows, the last used last

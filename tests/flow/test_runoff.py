@@ -275,6 +275,11 @@ def test_contenders_are_the_defaults_and_the_best_that_were_trained_as_long():
     assert [n for n, _ in numbers(searched(trial(0, 0.9), trial(1, 0.7), best=0))] == [0, 1]
 
 
+def test_of_the_same_by_another_name_one_is_judged():
+    found = searched(trial(0, 0.7), trial(1, 0.9), trial(2, 0.9), trial(3, 0.8), trial(4, 0.7), trial(5, 0.6), best=1)
+    assert [n for n, _ in numbers(found, most=3)] == [0, 1, 3, 5]
+
+
 def test_who_leads_is_judged_wherever_it_came_to():
     cut_short = searched(trial(0, 0.7), trial(1, 0.71), trial(2, 0.83, "pruned", epochs=3), best=2)
     assert numbers(cut_short) == [(0, 9), (2, 3), (1, 9)]

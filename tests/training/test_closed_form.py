@@ -1,13 +1,16 @@
 from collections import OrderedDict
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from automm.data.split import take
 from automm.errors import OutOfRange, TrialFailed
-from automm.model import build_solver, incompatible
+from automm.model import build_solver, fit_preprocessors, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
 from automm.training import checkpoint, head_rows, ridge
@@ -140,6 +143,28 @@ def test_rows_that_do_not_fit_into_memory_are_kept_in_a_file_or_read_again(
     assert len(passes) > 1
     for other in (again, filed, full):
         np.testing.assert_allclose(other, kept, atol=1e-4)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_where_the_disk_is_full_after_all_rows_are_read_again(gappy, candidate, monkeypatch, tmp_path):
+    chosen = candidate(solver="closed_form", method="ridge")
+    _, model, _ = gappy.fit(chosen)
+    kept = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
+    monkeypatch.setattr(head_rows, "IN_MEMORY", 0)
+    monkeypatch.setattr(head_rows, "_file_in", lambda _: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
+    _, model, _ = gappy.fit(chosen, save_to=tmp_path / "state.safetensors")
+    np.testing.assert_allclose(scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16), kept, atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_few_rows_of_many_features_stay_in_memory(bench, candidate, monkeypatch, tmp_path, few):
+    job = bench.job(candidate(solver="closed_form", method="ridge"))
+    model, table = job.model, take(bench.train, np.arange(16 if few else 17))
+    assert sum(model.fusion.parts) == 16
+    monkeypatch.setattr(head_rows, "IN_MEMORY", 4 * 16 * 8)
+    part = bench.part(table, fit_preprocessors(candidate(), table.schema, table))
+    with closing(head_rows.HeadRows(model, part, standard=False, folder=tmp_path)) as rows:
+        assert (rows.kept_TD is not None) == few
 
 
 def prices(table):
