@@ -6,6 +6,7 @@ as if nothing had happened.
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import time
@@ -45,6 +46,7 @@ from automm.space import Space
 from automm.tasks.judged import Judge, aim, goals_of, judged_by
 from automm.tasks.task import Task
 from automm.tasks.unseen import report_unseen
+from automm.training.allocator import give_back
 from automm.training.device import device_model, device_name
 from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
@@ -395,6 +397,8 @@ class Run:
         self.progress.say("bundle: exporting, and proving it equal to the model")
         config = self.dir.config.read_text(encoding="utf-8")
         write_bundle(folder, trained, self.settings.export, config_yaml=config, timed=timed)
+        gc.collect()  # the graphs that were traced refer to each other, and are large
+        give_back()
         return folder
 
     def finish(self) -> Result:

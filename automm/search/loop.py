@@ -200,7 +200,7 @@ class _Session:
         """What is under way when time is up counts for nothing, or what counts would depend on who was quick."""
         if self._timed_out():
             for trial in self._under_way:
-                self._executor.cancel(trial)
+                self._executor.kill(trial)
 
     def _ended(self, ended: Ended) -> None:
         if ended.cancelled:

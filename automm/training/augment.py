@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from typing import Literal, get_args
 
 import numpy as np
@@ -46,6 +47,11 @@ class View:
 
     def __str__(self) -> str:
         return f"{self.how}, view {self.number + 1}"
+
+    @property
+    def identity(self) -> str:
+        """What the picture depends on beside the image."""
+        return f"{self}, crops from {_LEAST_AREA}, torchvision {version('torchvision')}"
 
     def of(self, arrays: Mapping[str, np.ndarray], keys_U: np.ndarray) -> dict[str, np.ndarray]:
         """What an image's preprocessing returns, its pixels changed; `keys_U` are uint8 digests of the images."""

@@ -119,7 +119,7 @@ class FrozenFeatures:
         """
         identity = self._identity(candidate, field)
         assert identity is not None, "spec() comes before store()"
-        name = identity if view is None else f"{identity}, {view}"
+        name = identity if view is None else f"{identity}, {view.identity}"
         shelf = self.cache.shelf(name, self._specs[identity, field.name], tokens=tokens)
         keys = self._keys(column, field)
         at = shelf.find(keys)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from curves import run, story
+from curves import Curves, run, story
 
 from automm.errors import ConfigError, DataError, TrialFailed
 from automm.search.executors import processes
@@ -186,6 +186,28 @@ def test_when_time_is_up_what_is_under_way_counts_for_nothing(tmp_path):
     assert [kind for kind, _, _ in story(cut)].count("tell") == 1, "the first measurement is spared, and no other"
     run(cut, **asked)
     assert story(cut) == story(whole)
+
+
+class Long(Curves):
+    """The first epoch takes some seconds and the second minutes, but for the trial that is measured first."""
+
+    def run(self, job, report):
+        if job.trial == 0:
+            return super().run(job, report)
+        time.sleep(3.0)
+        report(1, {"accuracy": 0.5})
+        time.sleep(300.0)
+        (self.folder / "waited").touch()
+        return super().run(job, report)
+
+
+def test_when_time_is_up_nobody_waits_for_an_epoch_to_end(tmp_path):
+    one = ComponentSettings("processes", {"slots": 1, "ahead": 0})
+    found = run(tmp_path, objective=Long(tmp_path), executor=one, trials=2, timeout=0.0)
+    assert found.stopped_by == "timeout"
+    found = run(tmp_path, objective=Long(tmp_path), executor=one, trials=2, timeout=found.seconds + 2.0)
+    assert (found.stopped_by, found.trials[1].state) == ("timeout", "running")
+    assert not (tmp_path / "waited").exists()
 
 
 def test_jobs_wait_for_workers_as_far_ahead_as_asked(tmp_path):
