@@ -211,7 +211,8 @@ class ClosedForm(Solver):
         if exact and rows.kept_TD is not None:
             distance_SS = ridge.distances_among(rows.products())
         else:
-            distance_SS = ridge.squared_distances(supports_SD, supports_SD)
+            wide_SD = supports_SD.astype(np.float64)
+            distance_SS = ridge.distances_among(wide_SD @ wide_SD.T)
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
         distance_SS *= -gamma
         kernel_SS = np.exp(distance_SS, out=distance_SS)
@@ -222,7 +223,6 @@ class ClosedForm(Solver):
         else:
             to_features_SP = ridge.nystroem(kernel_SS)
             del distance_SS, kernel_SS
-            wide_SD = supports_SD.astype(np.float64)
             found = ridge.solve(
                 lambda x_ND: ridge.gaussian(x_ND, wide_SD, gamma) @ to_features_SP,
                 _weighed(rows, wanted),

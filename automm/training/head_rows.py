@@ -29,8 +29,8 @@ from automm.training.fit import Part
 from automm.training.kernel_head import Concatenation
 from automm.types import Table
 
-IN_MEMORY = 256 << 20  # bytes of what the head reads that stay in memory;
-_WIDE = 4  # times as many where rows are fewer than features, for then they are solved among each other
+IN_MEMORY = 128 << 20  # bytes of what the head reads that stay in memory;
+_WIDE = 8  # times as many where rows are fewer than features, for then they are solved among each other
 _FREE = 2  # a file takes no more than one part in so many of what is free on its disk
 _REMEMBERED = 256 << 20  # bytes of products of rows that stay for fits to come
 _ENCODED = 1024  # rows encoded at a time
