@@ -226,32 +226,35 @@ class Run:
     def _proven(self, found: SearchResult) -> SearchResult:
         """With whoever wins when the last candidates are judged by more rows, where few judged them; with the defaults,
         unless they are beaten by more than chance."""
-        found = decided(found, self._run_off(found), self.goal)
+        runoff = self._run_off(found)
+        found = decided(found, runoff, self.goal)
+        if runoff is not None and found.runoff is None:
+            self.progress.say("who leads, or the defaults, could not be judged again: the search stands as it was")
         if self._judge is not None:
             return found
         rows, margin = len(self.trials_objective.judged), self.settings.search.margin
         return proven(found, self.goal, margin, rows, self.progress.say)
 
     def _run_off(self, found: SearchResult) -> Runoff | None:
-        """How the last candidates are judged once more; None where they are not."""
+        """How the last candidates are judged once more; None where they are not.
+
+        Once, and again where the search has gone on since, but not once its winner is trained.
+        """
         search, fold, folder = self.settings.search, self.splits.runoff_folds, self.dir.checkpoints / _RUNOFF
         if not search.runoff or fold is None or max(search.ensemble, search.soup) > 1:
             return None
-        folds = int(fold.max()) + 1
-        who = contenders(found, self.goal, self.settings, folds=folds, say=self.progress.say)
-        asked = [[each.number, each.epochs] for each in who]
-        said = self.dir.finished(_RUNOFF) or {}
-        if who and said.get("asked") != asked:  # not yet, or before the search was given more time
+        said, trained = self.dir.finished(_RUNOFF), self.dir.finished(WINNER) is not None
+        if not trained and (said is None or said["trials"] != len(found.trials)):
+            folds = int(fold.max()) + 1
+            who = contenders(found, self.goal, self.settings, folds=folds, say=self.progress.say)
             runoff = judge_again(
                 self.settings, self.splits, self.task, self.goal, folder, who, self.progress.say, self._spend
             )
-            said = {"asked": asked, **asdict(runoff)}
+            said = {"trials": len(found.trials), **asdict(runoff)}
             self.dir.finish(_RUNOFF, said)
         shutil.rmtree(folder, ignore_errors=True)
-        if not who:
-            return None
-        values = {int(number): of for number, of in said["values"].items()}
-        return Runoff(values, said["rows"], said["folds"], said["seconds"])
+        values = {int(number): of for number, of in said["values"].items()} if said else {}
+        return Runoff(values, said["rows"], said["folds"], said["seconds"]) if said and values else None
 
     def _spend(self) -> None:
         """Write down how long this took so far: a kill may come at any time, and the time was spent all the same."""

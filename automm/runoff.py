@@ -40,7 +40,7 @@ def contenders(
     """The defaults and `search.runoff` others, the best first, that came to the last rung; nobody where one is all.
 
     Whoever leads is among them, wherever it came to, and of those with the same figures the first alone. With
-    `search.timeout` only as many as a fifth of that should last for, by what their trials took.
+    `search.timeout` only as many as a fifth of that should last for on one worker, by what their trials took.
 
     Args:
         found: the search.
@@ -66,7 +66,7 @@ def contenders(
         chosen = []
     if len(chosen) < wanted > 1:
         say(
-            f"{len(chosen) or 'none'} of {wanted} last candidates are judged once more: more would take longer than "
+            f"{len(chosen) or 'none'} of {wanted} last candidates are judged once more: fits of more would take over "
             f"{limit:.0f} s, a fifth of search.timeout"
         )
     full = search.max_epochs
@@ -153,6 +153,8 @@ def judge_again(
         on_fit: is called after every fit.
     """
     assert splits.runoff_folds is not None  # or nobody is judged again
+    if not who:
+        return Runoff({}, 0, 0, 0.0)
     folder.mkdir(parents=True, exist_ok=True)
     again = _Again(settings, splits, task, folder, who, splits.runoff_folds)
     rows_F = np.bincount(splits.runoff_folds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
+import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -137,6 +139,7 @@ class _Session:
             self._climb_at = settings.timeout * (1 - settings.climb)
         self._on_event = on_event
         self._under_way: list[int] = []
+        self._measured = False  # whether there is a best
         self._earlier = study.elapsed
         self._began = time.monotonic()
 
@@ -146,6 +149,11 @@ class _Session:
 
     def run(self) -> StoppedBy:
         """Go on until there is nothing to do or no time to do it."""
+        self._measured = self._driver.history.best is not None
+        with self._alarm():
+            return self._run()
+
+    def _run(self) -> StoppedBy:
         self._executor.start(self._objective)
         todo = [trial.pending for trial in self._driver.history.pending if trial.pending is not None]
         while True:
@@ -199,8 +207,31 @@ class _Session:
     def _stop_if_timed_out(self) -> None:
         """What is under way when time is up counts for nothing, or what counts would depend on who was quick."""
         if self._timed_out():
-            for trial in self._under_way:
-                self._executor.kill(trial)
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        for trial in list(self._under_way):
+            self._executor.kill(trial)
+
+    @contextmanager
+    def _alarm(self) -> Iterator[None]:
+        """End what is under way as soon as time is up, even if nobody reports; not before there is a best."""
+        if self._timeout is None:
+            yield
+            return
+
+        def ring() -> None:
+            if self._measured:
+                self._kill_all()
+
+        wait = min(max(self._timeout - self.elapsed(), 0.0), threading.TIMEOUT_MAX)
+        timer = threading.Timer(wait, ring)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _ended(self, ended: Ended) -> None:
         if ended.cancelled:
@@ -216,6 +247,7 @@ class _Session:
             self._record("tell", ended.job.trial, {**asdict(outcome), "values": finite})
 
     def _record(self, kind: Kind, trial: int | None, data: dict[str, Any]) -> None:
+        self._measured = self._measured or kind == "tell"
         event = self._study.append(kind, trial, data, self.elapsed())
         self._driver.apply(event)
         self._on_event(event)

@@ -169,7 +169,9 @@ class ClosedForm(Solver):
 
     def _solve(self, job: FitJob) -> None:
         folder = None if job.save_to is None else job.save_to.parent
-        with closing(HeadRows(job.model, job.train, standard=self.scaling == "standard", folder=folder)) as rows:
+        among = self.method == "ridge" or (self.method == "kernel_ridge" and len(job.train.table) <= self.supports)
+        standard = self.scaling == "standard"
+        with closing(HeadRows(job.model, job.train, standard=standard, folder=folder, among=among)) as rows:
             self._solve_rows(rows, job)
 
     def _solve_rows(self, rows: HeadRows, job: FitJob) -> None:

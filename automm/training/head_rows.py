@@ -30,7 +30,7 @@ from automm.training.kernel_head import Concatenation
 from automm.types import Table
 
 IN_MEMORY = 128 << 20  # bytes of what the head reads that stay in memory;
-_WIDE = 8  # times as many where rows are fewer than features, for then they are solved among each other
+_WIDE = 8  # times as many where rows are solved among each other
 _FREE = 2  # a file takes no more than one part in so many of what is free on its disk
 _REMEMBERED = 256 << 20  # bytes of products of rows that stay for fits to come
 _ENCODED = 1024  # rows encoded at a time
@@ -53,18 +53,21 @@ class HeadRows:
         part: the training rows.
         standard: divide each feature by its deviation.
         folder: where what is too much for memory may be kept meanwhile; None = nowhere.
+        among: whether rows are solved among each other where they are fewer than features.
 
     Raises:
         TrialFailed: an encoder's features are not finite.
     """
 
-    def __init__(self, model: Model, part: Part, *, standard: bool, folder: Path | None = None) -> None:
+    def __init__(
+        self, model: Model, part: Part, *, standard: bool, folder: Path | None = None, among: bool = False
+    ) -> None:
         assert isinstance(model.fusion, Concatenation)  # what ClosedForm.fusion makes
         self.model, self.part, self.fusion = model, part, model.fusion
         self._order: list[np.ndarray] = []  # rows of each block in the file
         shape = (len(part.table), sum(self.fusion.parts))
         size = 4 * shape[0] * shape[1]
-        most = IN_MEMORY * (_WIDE if shape[0] <= shape[1] else 1)
+        most = IN_MEMORY * (_WIDE if among and shape[0] <= shape[1] else 1)
         self.kept_TD = np.empty(shape, np.float32) if size <= most else None
         self._file: IO[bytes] | None = None
         if self.kept_TD is None and folder is not None and size * _FREE <= shutil.disk_usage(folder).free:

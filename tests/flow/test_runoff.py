@@ -181,26 +181,41 @@ def test_a_runoff_goes_on_where_it_was_stopped(table, monkeypatch, after):
     assert {int(number): values for number, values in said["values"].items()} == again.runoff.values
 
 
-def test_others_are_judged_when_the_search_is_given_more_time(table, monkeypatch):
-    asked_for = []
-    original = runoff.judge_again
+@pytest.mark.parametrize("trained", [False, True])
+def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_trained(table, monkeypatch, trained):
+    judged, original = [], flow.judge_again
 
     def watched(settings, splits, task, goal, folder, who, *more):
-        asked_for.append([each.number for each in who])
+        judged.append([each.number for each in who])
         return original(settings, splits, task, goal, folder, who, *more)
 
+    def cut(*given, **more):
+        found = original_search(*given, **more)
+        return replace(found, trials=found.trials[:4], best=max(found.trials[:4], key=lambda t: t.values["accuracy"]))
+
     monkeypatch.setattr(flow, "judge_again", watched)
+    original_search = flow.search
+    with monkeypatch.context() as patch:
+        patch.setattr(flow, "search", cut)  # as if time had been up after four
+        with started(table, "search.timeout=1e3") as stages:
+            first = stages.searched
+            if trained:
+                _ = stages.trained
+    with started(table, "search.timeout=1e3") as stages:  # nothing has changed since but that there are five
+        second, model = stages.searched, stages.trained
+    with started(table, "search.timeout=2e3") as stages:  # another limit is no reason
+        assert stages.searched.runoff == second.runoff
+    assert len(judged) == (1 if trained else 2)
+    if trained:
+        assert (second.best.number, second.runoff) == (first.best.number, first.runoff)
+    assert model.candidate == second.best.candidate
+
+
+def test_where_a_limit_leaves_no_time_nobody_is_judged_again(table, monkeypatch, capsys):
+    monkeypatch.setattr(runoff, "_SHARE", 1e-9)
     with started(table, "search.timeout=1e3") as stages:
-        _ = stages.searched
-    longer = contenders
-
-    def other(found, goal, settings, **more):
-        return longer(found, goal, settings, **more)[:2]
-
-    monkeypatch.setattr(flow, "contenders", other)  # as if other trials had come to the front
-    with started(table, "search.timeout=2e3") as stages:
-        assert set(stages.searched.runoff.values) == set(asked_for[0][:2])
-    assert [len(each) for each in asked_for] == [3, 2]
+        assert stages.searched.runoff is None
+    assert "none of 3 last candidates are judged once more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bad", ["fails", "nan"])
@@ -238,7 +253,6 @@ def test_one_that_cannot_be_judged_in_a_fold_is_left_out(table, monkeypatch, cap
         ["search.trials=1"],
         ["search.ensemble=2"],
         ["search.soup=2"],
-        ["search.timeout=1e-3"],
     ],
     ids=lambda more: more[0],
 )
@@ -269,7 +283,7 @@ def test_contenders_are_the_defaults_and_the_best_that_were_trained_as_long():
     assert [n for n, _ in numbers(found, most=9)] == [0, 1, 5, 3, 4]
     said = []
     assert [n for n, _ in numbers(found, timeout=60.0, said=said)] == [0, 1]  # a fifth is 12 s, two take 10
-    assert "2 of 3 last candidates are judged once more: more would take longer than 12 s" in said[0]
+    assert "2 of 3 last candidates are judged once more: fits of more would take over 12 s" in said[0]
     assert numbers(found, timeout=40.0) == []
     assert numbers(searched(trial(0, 0.7), best=0)) == []
     assert [n for n, _ in numbers(searched(trial(0, 0.9), trial(1, 0.7), best=0))] == [0, 1]

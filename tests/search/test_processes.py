@@ -13,6 +13,7 @@ from curves import Curves, run, story
 from automm.errors import ConfigError, DataError, TrialFailed
 from automm.search.executors import processes
 from automm.search.executors.processes import Processes, standing_by
+from automm.search.study import Study
 from automm.settings import ComponentSettings
 from automm.trial import Job, Outcome
 
@@ -189,23 +190,22 @@ def test_when_time_is_up_what_is_under_way_counts_for_nothing(tmp_path):
 
 
 class Long(Curves):
-    """The first epoch takes some seconds and the second minutes, but for the trial that is measured first."""
+    """Reports nothing for minutes, but for the trial that is measured first."""
 
     def run(self, job, report):
         if job.trial == 0:
             return super().run(job, report)
-        time.sleep(3.0)
-        report(1, {"accuracy": 0.5})
         time.sleep(300.0)
         (self.folder / "waited").touch()
         return super().run(job, report)
 
 
-def test_when_time_is_up_nobody_waits_for_an_epoch_to_end(tmp_path):
-    one = ComponentSettings("processes", {"slots": 1, "ahead": 0})
-    found = run(tmp_path, objective=Long(tmp_path), executor=one, trials=2, timeout=0.0)
-    assert found.stopped_by == "timeout"
-    found = run(tmp_path, objective=Long(tmp_path), executor=one, trials=2, timeout=found.seconds + 2.0)
+def test_when_time_is_up_nobody_waits_for_a_report(tmp_path):
+    two = ComponentSettings("processes", {"slots": 2, "ahead": 1})
+    assert run(tmp_path, objective=Long(tmp_path), executor=two, trials=4, timeout=0.0).stopped_by == "timeout"
+    with Study.open(tmp_path / "study.db", readonly=True) as study:
+        spent = study.elapsed
+    found = run(tmp_path, objective=Long(tmp_path), executor=two, trials=4, timeout=spent + 2.0)
     assert (found.stopped_by, found.trials[1].state) == ("timeout", "running")
     assert not (tmp_path / "waited").exists()
 

@@ -156,15 +156,15 @@ def test_where_the_disk_is_full_after_all_rows_are_read_again(gappy, candidate, 
     np.testing.assert_allclose(scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16), kept, atol=1e-4)
 
 
-@pytest.mark.parametrize("few", [True, False])
-def test_few_rows_of_many_features_stay_in_memory(bench, candidate, monkeypatch, tmp_path, few):
+@pytest.mark.parametrize(("few", "among"), [(True, True), (True, False), (False, True)])
+def test_few_rows_of_many_features_stay_in_memory(bench, candidate, monkeypatch, tmp_path, few, among):
     job = bench.job(candidate(solver="closed_form", method="ridge"))
     model, table = job.model, take(bench.train, np.arange(16 if few else 17))
     assert sum(model.fusion.parts) == 16
     monkeypatch.setattr(head_rows, "IN_MEMORY", 4 * 16 * 8)
     part = bench.part(table, fit_preprocessors(candidate(), table.schema, table))
-    with closing(head_rows.HeadRows(model, part, standard=False, folder=tmp_path)) as rows:
-        assert (rows.kept_TD is not None) == few
+    with closing(head_rows.HeadRows(model, part, standard=False, folder=tmp_path, among=among)) as rows:
+        assert (rows.kept_TD is not None) == (few and among)
 
 
 def prices(table):

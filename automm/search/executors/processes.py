@@ -107,9 +107,9 @@ class Processes(Executor):
                 waiting.worker.tell(("cancel", trial))
 
     def kill(self, trial: int) -> None:
-        """End a trial's job at once, and its worker with it."""
+        """End a trial's job at once, and its worker with it. Any thread may ask for it."""
         self._cancelled.add(trial)
-        for waiting in self._order:
+        for waiting in list(self._order):
             if waiting.job.trial == trial and waiting.worker is not None:
                 waiting.worker.process.kill()
 
