@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -36,10 +35,10 @@ from automm.report.page import write_report
 from automm.report.story import Answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
-from automm.runoff import contenders, decided, judge_again, proven
+from automm.runoff import proven, run_off
 from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
-from automm.search.selection import Members, Runoff
+from automm.search.selection import Members
 from automm.search.study import Event, Study
 from automm.settings import Settings
 from automm.space import Space
@@ -56,7 +55,6 @@ from automm.types import Goal, Splits, Table
 log = logging.getLogger("automm")
 
 MAJORITY = "majority"
-_RUNOFF = "runoff"  # the stage that says how the last candidates were judged again
 _MEMBERS = "members"  # the stage that says who is averaged
 
 
@@ -226,35 +224,21 @@ class Run:
     def _proven(self, found: SearchResult) -> SearchResult:
         """With whoever wins when the last candidates are judged by more rows, where few judged them; with the defaults,
         unless they are beaten by more than chance."""
-        runoff = self._run_off(found)
-        found = decided(found, runoff, self.goal)
-        if runoff is not None and found.runoff is None:
-            self.progress.say("who leads, or the defaults, could not be judged again: the search stands as it was")
+        found = run_off(
+            found,
+            self.settings,
+            self.splits,
+            self.task,
+            self.goal,
+            self.dir,
+            trained=self.dir.finished(WINNER) is not None,
+            say=self.progress.say,
+            on_fit=self._spend,
+        )
         if self._judge is not None:
             return found
         rows, margin = len(self.trials_objective.judged), self.settings.search.margin
         return proven(found, self.goal, margin, rows, self.progress.say)
-
-    def _run_off(self, found: SearchResult) -> Runoff | None:
-        """How the last candidates are judged once more; None where they are not.
-
-        Once, and again where the search has gone on since, but not once its winner is trained.
-        """
-        search, fold, folder = self.settings.search, self.splits.runoff_folds, self.dir.checkpoints / _RUNOFF
-        if not search.runoff or fold is None or max(search.ensemble, search.soup) > 1:
-            return None
-        said, trained = self.dir.finished(_RUNOFF), self.dir.finished(WINNER) is not None
-        if not trained and (said is None or said["trials"] != len(found.trials)):
-            folds = int(fold.max()) + 1
-            who = contenders(found, self.goal, self.settings, folds=folds, say=self.progress.say)
-            runoff = judge_again(
-                self.settings, self.splits, self.task, self.goal, folder, who, self.progress.say, self._spend
-            )
-            said = {"trials": len(found.trials), **asdict(runoff)}
-            self.dir.finish(_RUNOFF, said)
-        shutil.rmtree(folder, ignore_errors=True)
-        values = {int(number): of for number, of in said["values"].items()} if said else {}
-        return Runoff(values, said["rows"], said["folds"], said["seconds"]) if said and values else None
 
     def _spend(self) -> None:
         """Write down how long this took so far: a kill may come at any time, and the time was spent all the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from automm.data.split import joined, take
-from automm.run_dir import write_json
+from automm.run_dir import RunDir, write_json
 from automm.search.loop import SearchResult, make_executor, run_all
 from automm.search.selection import Runoff, lead
 from automm.settings import Settings
@@ -22,6 +23,7 @@ from automm.training.objective import TrainingObjective
 from automm.trial import Job, Outcome, Report
 from automm.types import Goal, Splits
 
+_STAGE = "runoff"  # the one that says how the last candidates were judged again
 _SHARE = 0.2  # of a search's time limit that judging again may take
 
 
@@ -32,6 +34,53 @@ class Contender:
     number: int
     candidate: Candidate
     epochs: int  # to be trained for, which is what its validation metrics are of
+
+
+def run_off(
+    found: SearchResult,
+    settings: Settings,
+    splits: Splits,
+    task: Task,
+    goal: Goal,
+    run_dir: RunDir,
+    *,
+    trained: bool,
+    say: Callable[[str], None],
+    on_fit: Callable[[], None] = lambda: None,
+) -> SearchResult:
+    """The search with whoever wins when its last candidates are judged once more, where they are.
+
+    Once, and again where the search has gone on since, but not once its winner is trained.
+
+    Args:
+        found: the search.
+        settings: the run's.
+        splits: without `runoff_folds` nobody is judged again.
+        task: fitted on the training table.
+        goal: what the search drove at.
+        run_dir: where it is kept how that ended.
+        trained: whether the winner has been trained to the end.
+        say: is told what happens.
+        on_fit: is called after every fit.
+    """
+    search, folder = settings.search, run_dir.checkpoints / _STAGE
+    if not search.runoff or splits.runoff_folds is None or max(search.ensemble, search.soup) > 1:
+        return found
+    said = run_dir.finished(_STAGE)
+    if not trained and (said is None or said["trials"] != len(found.trials)):
+        folds = int(splits.runoff_folds.max()) + 1
+        who = contenders(found, goal, settings, folds=folds, say=say)
+        runoff = judge_again(settings, splits, task, goal, folder, who, say, on_fit)
+        said = {"trials": len(found.trials), **asdict(runoff)}
+        run_dir.finish(_STAGE, said)
+    shutil.rmtree(folder, ignore_errors=True)
+    values = {int(number): of for number, of in said["values"].items()} if said else {}
+    if said is None or not values:
+        return found
+    out = decided(found, Runoff(values, said["rows"], said["folds"], said["seconds"]), goal)
+    if out.runoff is None:
+        say("who leads, or the defaults, could not be judged again: the search stands as it was")
+    return out
 
 
 def contenders(

@@ -183,7 +183,7 @@ def test_a_runoff_goes_on_where_it_was_stopped(table, monkeypatch, after):
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_trained(table, monkeypatch, trained):
-    judged, original = [], flow.judge_again
+    judged, original = [], runoff.judge_again
 
     def watched(settings, splits, task, goal, folder, who, *more):
         judged.append([each.number for each in who])
@@ -193,7 +193,7 @@ def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_tr
         found = original_search(*given, **more)
         return replace(found, trials=found.trials[:4], best=max(found.trials[:4], key=lambda t: t.values["accuracy"]))
 
-    monkeypatch.setattr(flow, "judge_again", watched)
+    monkeypatch.setattr(runoff, "judge_again", watched)
     original_search = flow.search
     with monkeypatch.context() as patch:
         patch.setattr(flow, "search", cut)  # as if time had been up after four
@@ -241,6 +241,22 @@ def test_one_that_cannot_be_judged_in_a_fold_is_left_out(table, monkeypatch, cap
     assert set(without.runoff.values) == set(found.runoff.values) - {who}
     reason = "the fold is too small for it" if bad == "fails" else "its accuracy is not finite in a fold"
     assert f"trial {who} cannot be judged again: {reason}" in capsys.readouterr().err
+
+
+def test_where_the_defaults_cannot_be_judged_again_the_search_stands(table, monkeypatch, capsys):
+    fit = TrainingObjective.fit
+
+    def refusing(self, candidate, *given, **more):
+        if self.folder.name == "runoff" and more["save_to"].name.startswith("0000-"):
+            raise TrialFailed("the fold is too small for it")
+        return fit(self, candidate, *given, **more)
+
+    with started(table, "search.runoff=0", f"run.dir={table.parent / 'first'}") as stages:
+        expected = stages.searched.best.number
+    monkeypatch.setattr(TrainingObjective, "fit", refusing)
+    with started(table) as stages:
+        assert (stages.searched.best.number, stages.searched.runoff) == (expected, None)
+    assert "could not be judged again: the search stands as it was" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
