@@ -66,12 +66,12 @@ def run_off(
     search, folder = settings.search, run_dir.checkpoints / _STAGE
     if not search.runoff or splits.runoff_folds is None or max(search.ensemble, search.soup) > 1:
         return found
-    said = run_dir.finished(_STAGE)
-    if not trained and (said is None or said["trials"] != len(found.trials)):
+    said, searched = run_dir.finished(_STAGE), [len(found.trials), sum(trial.epochs for trial in found.trials)]
+    if not trained and (said is None or said["searched"] != searched):
         folds = int(splits.runoff_folds.max()) + 1
         who = contenders(found, goal, settings, folds=folds, say=say)
         runoff = judge_again(settings, splits, task, goal, folder, who, say, on_fit)
-        said = {"trials": len(found.trials), **asdict(runoff)}
+        said = {"searched": searched, **asdict(runoff)}
         run_dir.finish(_STAGE, said)
     shutil.rmtree(folder, ignore_errors=True)
     values = {int(number): of for number, of in said["values"].items()} if said else {}

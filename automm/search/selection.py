@@ -26,8 +26,8 @@ class Members:
 class Runoff:
     """The last candidates of a search, judged once more."""
 
-    values: Mapping[int, Mapping[str, float]]  # by trial; the mean of each metric over all rows
-    rows: int
+    values: Mapping[int, Mapping[str, float]]  # by trial; the mean of each metric over the training rows
+    rows: int  # of the training table
     folds: int  # each row is in one, and judges what was fitted to the others
     seconds: float  # what the fits took
 

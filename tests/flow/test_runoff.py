@@ -181,8 +181,11 @@ def test_a_runoff_goes_on_where_it_was_stopped(table, monkeypatch, after):
     assert {int(number): values for number, values in said["values"].items()} == again.runoff.values
 
 
+@pytest.mark.parametrize("asked_for", [False, True], ids=["not asked for", "not measured"])  # the fifth, at first
 @pytest.mark.parametrize("trained", [False, True])
-def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_trained(table, monkeypatch, trained):
+def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_trained(
+    table, monkeypatch, trained, asked_for
+):
     judged, original = [], runoff.judge_again
 
     def watched(settings, splits, task, goal, folder, who, *more):
@@ -191,7 +194,9 @@ def test_others_are_judged_when_the_search_goes_on_but_not_once_the_winner_is_tr
 
     def cut(*given, **more):
         found = original_search(*given, **more)
-        return replace(found, trials=found.trials[:4], best=max(found.trials[:4], key=lambda t: t.values["accuracy"]))
+        last = replace(found.trials[4], state="running", epochs=0, values={})
+        trials = [*found.trials[:4], *([last] if asked_for else [])]
+        return replace(found, trials=trials, best=max(found.trials[:4], key=lambda t: t.values["accuracy"]))
 
     monkeypatch.setattr(runoff, "judge_again", watched)
     original_search = flow.search
@@ -279,9 +284,9 @@ def test_nobody_is_judged_again_where_there_is_no_need_or_nothing_to_choose(tabl
         assert stages.searched.runoff is None
 
 
-def numbers(found, *, most=2, timeout=None, said=()):
+def numbers(found, *, most=2, timeout=None, said=None):
     settings = SimpleNamespace(search=SimpleNamespace(runoff=most, timeout=timeout, max_epochs=9))
-    who = contenders(found, ACCURACY, settings, folds=5, say=getattr(said, "append", lambda _: None))
+    who = contenders(found, ACCURACY, settings, folds=5, say=([] if said is None else said).append)
     return [(each.number, each.epochs) for each in who]
 
 

@@ -55,7 +55,7 @@ class Executor(ABC):
 
     @abstractmethod
     def kill(self, trial: int) -> None:
-        """End a trial's job at once where the place can do that, else like `cancel`."""
+        """End a trial's job at once where the place can do that, else like `cancel`. Any thread may ask for it."""
 
     @abstractmethod
     def close(self) -> None:

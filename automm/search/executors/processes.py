@@ -107,7 +107,7 @@ class Processes(Executor):
                 waiting.worker.tell(("cancel", trial))
 
     def kill(self, trial: int) -> None:
-        """End a trial's job at once, and its worker with it. Any thread may ask for it."""
+        """End a trial's job at once, and its worker with it."""
         self._cancelled.add(trial)
         for waiting in list(self._order):
             if waiting.job.trial == trial and waiting.worker is not None:
