@@ -190,9 +190,9 @@ class FrozenFeatures:
                 shelf.add(np.concatenate([k for k, _ in waiting]), _joined([each for _, each in waiting]))
                 waiting, written = [], now
             if now - said > _PROGRESS_SECONDS and done < len(lacking):
-                log.info("features: %d of %d values of %r", done, len(lacking), field.name)
+                log.info("features: %d of %d values of %r%s", done, len(lacking), field.name, seen)
                 said = now
-        log.info("features: %d values of %r in %.1f s", len(lacking), field.name, time.monotonic() - began)
+        log.info("features: %d values of %r%s in %.1f s", len(lacking), field.name, seen, time.monotonic() - began)
 
     def _encoded(
         self, built: _Built, column: Column, keys: np.ndarray, rows: np.ndarray, *, tokens: bool, view: View | None

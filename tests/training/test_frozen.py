@@ -171,10 +171,15 @@ def of_pictures(tiny_clip):
 
 
 @pytest.mark.parametrize("fusion", ["concat", "merged_transformer"])
-def test_views_of_a_picture_are_encoded_once_and_seen_in_turn(objective, of_pictures, tmp_path, monkeypatch, fusion):
+def test_views_of_a_picture_are_encoded_once_and_seen_in_turn(
+    objective, of_pictures, tmp_path, monkeypatch, caplog, fusion
+):
     chosen = {**of_pictures, "fusion.name": fusion, "training.augment": "crop_flip", "training.views": 3}
     made = objective(pictures)
-    assert made.check(chosen) is None
+    with caplog.at_level(logging.INFO, "automm"):
+        assert made.check(chosen) is None
+    told = [record.getMessage() for record in caplog.records if "(crop_flip, view 3)" in record.getMessage()]
+    assert [line.split(")")[1].split()[0] for line in told] == [",", "in"]  # before and after
     part = made._inputs.part(made.learnt, chosen, {})
     loader = part.loader(batch_size=8, shuffle=True, seed=0)
     seen = []

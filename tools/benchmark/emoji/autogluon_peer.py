@@ -3,8 +3,8 @@
 python3 -m venv ag && ag/bin/pip install autogluon.multimodal
 ag/bin/python tools/benchmark/emoji/autogluon_peer.py --set /tmp/emoji --weights /tmp/weights --out /tmp/ag
 
-Settings are the best of those that docs/benchmarks.md names, for two cores and 300 s: pictures of 128 pixels, batches of
-32, and few epochs, for the learning rate falls over all of them.
+Settings are the best of those that docs/benchmarks.md names, for two cores and 300 s: pictures of 128 pixels, batches
+of 32, and few epochs, for the learning rate falls over all of them.
 """
 
 from __future__ import annotations
