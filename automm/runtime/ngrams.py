@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ from automm.types import TensorSpec
 
 _FILE = "idf.npy"
 _WORD = re.compile(r"\w+")
-_SIGN = 1 << 31
+_HASH = (1 << 31) - 1
 
 
 class NgramPreprocess(Preprocess):
@@ -51,7 +50,7 @@ class NgramPreprocess(Preprocess):
         """From the distinct training texts."""
         counts = np.zeros(buckets, np.int64)
         for text in texts:
-            counts[sorted({h % buckets for h, _ in _hashed(as_text(text), characters)})] += 1
+            counts[list({(each >> 1) % buckets for each in _raw(as_text(text), characters)})] += 1
         return cls(idf=np.log((1 + len(texts)) / (1 + counts)) + 1, characters=characters)
 
     @property
@@ -66,12 +65,13 @@ class NgramPreprocess(Preprocess):
         Raises:
             DataError: a value is no text.
         """
-        rows = [self._weighed(as_text(value)) for value in values]
-        shape = len(rows), max((len(ids) for ids, _ in rows), default=1)
+        hashed = [np.fromiter(_raw(as_text(value), self.characters), np.int64) for value in values]
+        ids_B, weights_B = self._weighed(hashed)
+        shape = len(values), max(map(len, ids_B), default=1)
         out = {name: np.zeros(shape, spec.dtype) for name, spec in self.signature.items()}
-        for at, (ids, weights) in enumerate(rows):
-            out["ids"][at, : len(ids)], out["weights"][at, : len(ids)] = ids, weights
-            out["mask"][at, : len(ids)] = True
+        for at, (ids_L, weights_L) in enumerate(zip(ids_B, weights_B, strict=True)):
+            out["ids"][at, : len(ids_L)], out["weights"][at, : len(ids_L)] = ids_L, weights_L
+            out["mask"][at, : len(ids_L)] = True
         return out
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -85,22 +85,31 @@ class NgramPreprocess(Preprocess):
         """The inverse of `save`."""
         return cls(idf=np.load(folder / config["idf"], allow_pickle=False), characters=config["characters"])
 
-    def _weighed(self, text: str) -> tuple[list[int], np.ndarray]:
-        """The buckets of a text in ascending order, and their weights."""
-        sums: dict[int, float] = {}
-        for (hashed, sign), count in sorted(Counter(_hashed(text, self.characters)).items()):
-            bucket = hashed % len(self.idf)
-            sums[bucket] = sums.get(bucket, 0.0) + sign * (1 + np.log(count)) * float(self.idf[bucket])
-        weights = np.array([sums[bucket] for bucket in sorted(sums)])
-        length = float(np.linalg.norm(weights))
-        return sorted(sums) or [0], weights / length if length else np.zeros(max(1, len(sums)))
+    def _weighed(self, hashed: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Hashed n-grams of texts -> by text: its buckets in ascending order, and their weights."""
+        texts, buckets = len(hashed), len(self.idf)
+        text = np.repeat(np.arange(texts), [len(each) for each in hashed])
+        found, counts = np.unique(text << 32 | np.concatenate([*hashed, np.empty(0, np.int64)]), return_counts=True)
+        bucket = (found >> 1 & _HASH) % buckets
+        signed = np.where(found & 1, 1.0, -1.0) * (1 + np.log(counts)) * self.idf[bucket]
+        places, of = np.unique((found >> 32) * buckets + bucket, return_inverse=True)
+        weights, text = np.bincount(of, signed, len(places)), places // buckets
+        length = np.sqrt(np.bincount(text, weights**2, texts))[text]
+        weights = np.divide(weights, length, out=np.zeros(len(weights)), where=length > 0)
+        ends = np.cumsum(np.bincount(text, minlength=texts))[:-1]
+        nothing = np.zeros(1, np.int64), np.zeros(1)
+        pairs = [
+            (ids, of_ids) if len(ids) else nothing
+            for ids, of_ids in zip(np.split(places % buckets, ends), np.split(weights, ends), strict=True)
+        ]
+        return [ids for ids, _ in pairs], [of_ids for _, of_ids in pairs]
 
 
-def _hashed(text: str, characters: int) -> Iterator[tuple[int, int]]:
-    """A hash and a sign for every n-gram of a text."""
+def _raw(text: str, characters: int) -> Iterator[int]:
+    """For every n-gram of a text 31 bits of its hash, and below them one bit that is its sign."""
     for ngram in _ngrams(text, characters):
         found = zlib.crc32(ngram.encode())
-        yield found & (_SIGN - 1), 1 if found & _SIGN else -1
+        yield (found & _HASH) << 1 | found >> 31
 
 
 def _ngrams(text: str, characters: int) -> Iterator[str]:
