@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from automm import paths, registry
+from automm.data.packed import Packed
 from automm.encoders.encoder import Encoder
 from automm.errors import AutommError, ConfigError, OutOfRange, TrialFailed, UnknownKey, near_miss
 from automm.fusions.fusion import Fusion
@@ -258,7 +259,8 @@ def fit_preprocess(candidate: Candidate, spec: FieldSpec, train: Table) -> Prepr
     component, options = encoder_of(candidate, spec)
     column = train.columns[spec.name]
     used = np.unique(column.index[column.index >= 0])
-    fitted: Preprocess = component.factory.fit_preprocess(spec, [column.values[at] for at in used], **options)
+    values = column.values.take(used) if isinstance(column.values, Packed) else [column.values[at] for at in used]
+    fitted: Preprocess = component.factory.fit_preprocess(spec, values, **options)
     return fitted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.packed import packed, picked
 from automm.errors import DataError
 from automm.types import Column, Splits, Table
 
@@ -124,8 +125,8 @@ def take(table: Table, rows: np.ndarray) -> Table:
     return Table(
         schema=table.schema,
         columns={name: _take_column(column, rows) for name, column in table.columns.items()},
-        targets=[table.targets[i] for i in rows],
-        ids=[table.ids[i] for i in rows],
+        targets=picked(table.targets, rows),
+        ids=picked(table.ids, rows),
         groups={name: values[rows] for name, values in table.groups.items()},
     )
 
@@ -136,12 +137,12 @@ def joined(first: Table, second: Table) -> Table:
     for name, column in first.columns.items():
         other = second.columns[name]
         moved = np.where(other.index < 0, -1, other.index + len(column.values))
-        columns[name] = Column([*column.values, *other.values], np.concatenate([column.index, moved]))
+        columns[name] = Column(packed([*column.values, *other.values]), np.concatenate([column.index, moved]))
     return Table(
         first.schema,
         columns,
-        [*first.targets, *second.targets],
-        [*first.ids, *second.ids],
+        packed([*first.targets, *second.targets]),
+        packed([*first.ids, *second.ids]),
         {name: np.concatenate([values, second.groups[name]]) for name, values in first.groups.items()},
     )
 
@@ -189,5 +190,4 @@ def _take_column(column: Column, rows: np.ndarray) -> Column:
     used, inverse = np.unique(index[index >= 0], return_inverse=True)
     new = np.full(len(rows), -1, np.int64)
     new[index >= 0] = inverse
-    values: Any = column.values
-    return Column(values[used] if isinstance(values, np.ndarray) else [values[i] for i in used], new)
+    return Column(picked(column.values, used), new)

@@ -13,6 +13,7 @@ import numpy as np
 
 from automm.data.audio_files import broken_clips
 from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
+from automm.data.packed import packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
 from automm.data.schema import infer, infer_columns
@@ -202,8 +203,8 @@ class TableSource(Source):
             else:
                 usable.append(row)
         problems.close(rows)
-        names = cells[self.id] if self.id in cells else list(range(rows))
-        whole = Table(schema, {name: _column(c) for name, c in columns.items()}, targets, names)
+        names = packed(cells[self.id] if self.id in cells else range(rows))
+        whole = Table(schema, {name: _column(c) for name, c in columns.items()}, packed(targets), names)
         beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
         if self.time and times:
             beside[self.time] = [times[row] for row in usable]
@@ -349,7 +350,7 @@ def _no_numbers(name: str, cells: Sequence[Any], read: Reader) -> dict[Any, str]
 def _column(cells: Sequence[Any]) -> Column:
     numbers: dict[Any, int] = {}
     index = [-1 if cell is None else numbers.setdefault(cell, len(numbers)) for cell in cells]
-    return Column(list(numbers), np.array(index, np.int64))
+    return Column(packed(list(numbers)), np.array(index, np.int64))
 
 
 def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from automm.data.image_files import NumberedImages, broken_images, check_mode, check_template
 from automm.data.json_records import lack, need_path, read_json, records
+from automm.data.packed import packed
 from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
 from automm.data.split import check_apart, split_rows, take
@@ -194,7 +195,7 @@ def _assemble(kept: list[tuple[dict[str, Any], dict[str, Any], Path]], annotated
 def _column(cells: list[str]) -> Column:
     numbers: dict[str, int] = {}
     index = np.array([numbers.setdefault(cell, len(numbers)) for cell in cells], np.int64)
-    return Column(list(numbers), index)
+    return Column(packed(list(numbers)), index)
 
 
 def _lack_answers(answers: list[Any]) -> str | None:
