@@ -12,12 +12,13 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from automm.errors import AutommError, ConfigError, OutOfRange
 from automm.runtime.cpu import physical
 from automm.search.executors.executor import Ended, Executor, OnReport
 from automm.search.executors.frames import receive, send
+from automm.search.executors.parcel import Parcel, pack
 from automm.trial import Job, Objective, Outcome
 
 _PATIENCE = 5.0  # seconds a worker has to end by itself
@@ -55,7 +56,8 @@ class Processes(Executor):
             raise OutOfRange(f"executor.ahead={ahead} is not allowed: at least 0, or null")
         self.slots = slots or physical()
         self.capacity = self.slots + (int(self.slots > 1) if ahead is None else ahead)
-        self._objective = b""
+        self._objective: Parcel | None = None
+        self._file: IO[bytes] | None = None  # what the objective's arrays are in
         self._workers: list[_Worker] = []
         self._order: deque[_Waiting] = deque()
         self._cancelled: set[int] = set()
@@ -67,8 +69,9 @@ class Processes(Executor):
         Raises:
             ConfigError: the objective holds something that no other process can be given.
         """
+        self._let_go()
         try:
-            self._objective = pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
+            self._objective, self._file = pack(objective)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ConfigError(
                 f"what judges candidates cannot be handed to another process: {error}. Next: executor=in_process, or "
@@ -119,6 +122,12 @@ class Processes(Executor):
             worker.close()
         self._workers.clear()
         self._order.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _assign(self) -> None:
         """Give waiting jobs to workers that have none, oldest first."""
@@ -227,7 +236,7 @@ def _threads(slots: int) -> int:
 class _Worker:
     """One process, and a thread that listens to it."""
 
-    def __init__(self, objective: bytes, threads: int, inbox: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
+    def __init__(self, objective: Parcel | None, threads: int, inbox: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
         ready = _standing_by and _standing_by[0][0] == threads
         self.process = _standing_by.popleft()[1] if ready else _spawned(threads)
         self._inbox = inbox

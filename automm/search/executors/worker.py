@@ -37,7 +37,7 @@ def main() -> None:
     if packed is None:
         return
     try:
-        objective: Objective = pickle.loads(packed)
+        objective: Objective = packed.opened()
     except Exception as error:
         send(out, ("unready", f"{type(error).__name__}: {error}"))
         return

@@ -1,0 +1,71 @@
+"""An object for any number of processes of this machine, its arrays in one file that all of them map."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+_WORTH = 1 << 20  # bytes of arrays that are worth a file
+_ALIGNED = 64  # bytes: what Arrow asks of its buffers
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A pickled object, and where its buffers are."""
+
+    pickled: bytes
+    path: str | None = None  # None: within `pickled`
+    spans: tuple[tuple[int, int], ...] = ()  # of each buffer in the file: where it starts and ends
+
+    def opened(self) -> Any:
+        """The object. Its arrays are mapped: what is written to them stays with this process.
+
+        Raises:
+            OSError: the process that packed it is gone, or may not be looked into.
+        """
+        if self.path is None:
+            return pickle.loads(self.pickled)
+        with Path(self.path).open("rb") as file:
+            pages = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        return pickle.loads(self.pickled, buffers=[pages[start:end] for start, end in self.spans])
+
+
+def pack(thing: Any) -> tuple[Parcel, IO[bytes] | None]:
+    """The object in a parcel, and the file its arrays are in, if any: to be kept open as long as the parcel serves.
+
+    The file has no name, so that it is gone with this process, however that ends.
+
+    Raises:
+        PicklingError, AttributeError, TypeError: the object cannot be pickled.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    files = Path("/proc") / str(os.getpid()) / "fd"  # by number, those that this process has open; Linux alone
+    if sum(view.nbytes for view in views) >= _WORTH and files.is_dir():
+        file = _without_name()
+        try:
+            return Parcel(pickled, str(files / str(file.fileno())), _written(views, file)), file
+        except OSError:  # the disk is full
+            file.close()
+    return Parcel(pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL)), None
+
+
+def _without_name() -> IO[bytes]:
+    return tempfile.TemporaryFile()
+
+
+def _written(views: list[memoryview], file: IO[bytes]) -> tuple[tuple[int, int], ...]:
+    """Where each of them is in the file."""
+    spans = []
+    for view in views:
+        start = file.seek(-file.tell() % _ALIGNED, os.SEEK_CUR)
+        file.write(view)
+        spans.append((start, file.tell()))
+    file.flush()
+    return tuple(spans)
