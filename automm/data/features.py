@@ -40,7 +40,7 @@ FORMAT = 1
 _RECORD, _KEYS = "shelf.json", "keys.npy"
 _PARTIAL = ".partial-"
 _WITH_TOKENS = "-tokens"
-_MAPPED = 512 << 20  # bytes of mapped files that this process may hold
+_MAPPED = 128 << 20  # bytes of mapped files that this process may hold
 _AROUND = 64 << 10  # bytes that the system maps where one is read
 _STALE = 3600.0  # seconds after which what a killed writer left may go
 

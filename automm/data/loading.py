@@ -5,129 +5,14 @@ Shape legend: B rows of a batch, U distinct items of a field among them.
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from automm.runtime.preprocess import Preprocess
-from automm.types import Batch, Column, Table
-
-_WORKERS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock
-_CHUNK = 256  # values preprocessed by one call when everything is
-_PROBED = 16  # of the longest values, to learn how long an item of dynamic length gets
-
-
-class Store(Protocol):
-    """The values of one column as an encoder takes them."""
-
-    def load(self) -> bool:
-        """Get everything into memory, once, if it fits; say whether it is there."""
-
-    def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> dict[str, np.ndarray]:
-        """The arrays of the values numbered `at_U`, each with a leading U axis, as they are in an epoch."""
-
-    def placeholder(self) -> dict[str, np.ndarray]:
-        """What stands for a missing value, U = 1."""
-
-
-class FieldStore:
-    """The preprocessed values of one column: all of them in memory where `cache_bytes` holds them, else on demand.
-
-    Several loaders may share one, whatever rows they draw.
-    """
-
-    def __init__(self, field: str, preprocess: Preprocess, column: Column, cache_bytes: int) -> None:
-        self.field = field
-        self.preprocess = preprocess
-        self.column = column
-        self.cache_bytes = cache_bytes
-        self._arrays: dict[str, np.ndarray] | None = None
-        self._lengths: np.ndarray | None = None  # int64 [values]: how much of the dynamic axis each needs
-        self._dynamic = {
-            key: 1 + spec.shape.index(name)
-            for key, spec in preprocess.signature.items()
-            for name in spec.shape
-            if isinstance(name, str)
-        }
-
-    def load(self) -> bool:
-        """Preprocess every value, once, if the results fit; say whether they are in memory.
-
-        Raises:
-            DataError: a value cannot be read.
-        """
-        if self._arrays is None and self._bytes() <= self.cache_bytes:
-            self._arrays = self._one_call() if self._dynamic else self._filled()
-        return self._arrays is not None
-
-    def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> dict[str, np.ndarray]:
-        """The arrays of the values numbered `at_U`, by signature name, each with a leading U axis.
-
-        Axes of dynamic length are cut to the longest item asked for. `pool` decodes what is not in memory.
-
-        Raises:
-            DataError: a value cannot be read.
-        """
-        if self._arrays is None:
-            return self._on_demand(at_U, pool)
-        out = {key: array[at_U] for key, array in self._arrays.items()}
-        if self._lengths is not None and len(at_U):
-            longest = int(self._lengths[at_U].max())
-            for key, axis in self._dynamic.items():
-                out[key] = np.ascontiguousarray(out[key].take(range(longest), axis=axis))
-        return out
-
-    def placeholder(self) -> dict[str, np.ndarray]:
-        """What stands for a missing value, U = 1."""
-        return self.preprocess([None])
-
-    def _bytes(self) -> int:
-        """What all values take once preprocessed; exact for fixed shapes, from the longest values for dynamic ones."""
-        values = self.column.values
-        if not len(values):
-            return 0
-        if self._dynamic:
-            longest = sorted(values, key=lambda value: -len(str(value)))[:_PROBED]
-            return len(values) * sum(int(a[0].nbytes) for a in self.preprocess(longest).values())
-        shapes = ((np.dtype(s.dtype).itemsize, *s.shape) for s in self.preprocess.signature.values())
-        return len(values) * sum(math.prod(map(int, shape)) for shape in shapes)
-
-    def _one_call(self) -> dict[str, np.ndarray]:
-        """Everything by one call, because a call pads to its own longest item."""
-        arrays = self.preprocess(list(self.column.values) or [None])
-        mask = arrays.get("mask")
-        if mask is not None and mask.ndim == 2:
-            self._lengths = np.maximum(mask.shape[1] - mask[:, ::-1].astype(bool).argmax(axis=1), 1)
-        return arrays
-
-    def _filled(self) -> dict[str, np.ndarray]:
-        """Everything by many calls, side by side, into one contiguous array a key."""
-        n = len(self.column.values)
-        signature = self.preprocess.signature
-        arrays = {k: np.empty((n, *(int(d) for d in s.shape)), s.dtype) for k, s in signature.items()}
-
-        def fill(start: int) -> None:
-            stop = min(start + _CHUNK, n)
-            for key, part in self.preprocess([self.column.values[i] for i in range(start, stop)]).items():
-                arrays[key][start:stop] = part
-
-        with ThreadPoolExecutor(_WORKERS, "automm-preprocess") as pool:
-            for _ in pool.map(fill, range(0, n, _CHUNK)):
-                pass
-        return arrays
-
-    def _on_demand(self, at_U: np.ndarray, pool: Executor | None) -> dict[str, np.ndarray]:
-        values = [self.column.values[i] for i in at_U]
-        if pool is None or self._dynamic or len(values) < 2:
-            return self.preprocess(values)
-        size = -(-len(values) // _WORKERS)
-        parts = list(pool.map(self.preprocess, [values[i : i + size] for i in range(0, len(values), size)]))
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+from automm.data.field_store import WORKERS, Store
+from automm.types import Batch, Table
 
 
 class Loader:
@@ -195,7 +80,7 @@ class Loader:
             yield from self._ahead(plan)
 
     def _ahead(self, plan: list[np.ndarray]) -> Iterator[Batch]:
-        with ThreadPoolExecutor(_WORKERS, "automm-decode") as decoders, ThreadPoolExecutor(1, "automm-ahead") as one:
+        with ThreadPoolExecutor(WORKERS, "automm-decode") as decoders, ThreadPoolExecutor(1, "automm-ahead") as one:
             coming = one.submit(self._batch, plan[0], decoders)
             for rows in plan[1:]:
                 batch = coming.result()

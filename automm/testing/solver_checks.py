@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from automm.data.loading import FieldStore
+from automm.data.field_store import FieldStore
 from automm.model import build_model, fit_preprocessors
 from automm.settings import TrainingSettings
 from automm.space import Candidate

@@ -9,7 +9,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from automm.data.loading import Loader, Store
+from automm.data.field_store import Store
+from automm.data.loading import Loader
 from automm.model import Model
 from automm.settings import TrainingSettings
 from automm.tasks.task import Task

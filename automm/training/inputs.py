@@ -13,8 +13,8 @@ from pathlib import Path
 
 from automm import paths, registry
 from automm.data.features import FeatureCache, FeatureStore
+from automm.data.field_store import FieldStore, Store
 from automm.data.file_memo import FOLDER
-from automm.data.loading import FieldStore, Store
 from automm.data.views import ViewStore
 from automm.runtime.kinds import save_preprocess
 from automm.runtime.preprocess import Preprocess
@@ -26,7 +26,7 @@ from automm.training.fit import Part
 from automm.training.frozen import FrozenFeatures
 from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Table
 
-_MEMORY = 1 << 30  # bytes of one field of one split that stay in memory
+_MEMORY = 64 << 20  # bytes of one field of one split that stay in memory; files hold the rest, which the system caches
 _SHARED = 0.9  # a field is worth grouping by when distinct items are at most this share of the rows
 
 
@@ -44,6 +44,7 @@ class Inputs:
         self.learnt, self.valid, self.task = learnt, valid, task
         cache = FeatureCache(settings.cache_dir / FOLDER, settings.cache_bytes)
         self._frozen = FrozenFeatures(cache, settings.training)
+        self._folder = settings.run_dir
         self._stores: dict[str, Store] = {}
 
     def kept(self, candidate: Candidate, schema: Schema) -> dict[str, FeatureSpec]:
@@ -102,7 +103,7 @@ class Inputs:
     def _values(self, table: Table, field: str, preprocess: Preprocess) -> Store:
         column = table.columns[field]
         return self._remembered(
-            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, _MEMORY)
+            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, _MEMORY, self._folder)
         )
 
     def _remembered(self, table: Table, field: str, key: str, make: Callable[[], Store]) -> Store:

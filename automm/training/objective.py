@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automm.data.loading import FieldStore
+from automm.data.field_store import FieldStore
 from automm.data.split import joined
 from automm.encoders.precomputed import Precomputed
 from automm.errors import OutOfRange
@@ -46,7 +46,7 @@ from automm.training.operations import Operations, operations
 from automm.trial import Job, Outcome, Report, Trial
 from automm.types import FeatureSpec, FieldSpec, Schema, Splits, Table
 
-_MOST_ROWS = 2048  # rows at a time when nothing is learnt
+_MOST_ROWS = 1024  # rows at a time when nothing is learnt
 _PROBE_ROWS = 64  # rows whose operations are counted
 _SCORES = "valid.npy"  # beside a trial's state, where an ensemble may be made of it
 

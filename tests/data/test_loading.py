@@ -1,6 +1,7 @@
 import gc
 import itertools
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from automm.data.loading import FieldStore, Loader
+from automm.data import field_store, record_file
+from automm.data.field_store import FieldStore
+from automm.data.loading import Loader
 from automm.errors import DataError
 from automm.runtime.images import ImagePreprocess
+from automm.runtime.ngrams import NgramPreprocess
 from automm.runtime.texts import TextPreprocess
 from automm.types import Column, FieldSpec, Schema, Table
 
@@ -42,15 +46,15 @@ def table():
     return Table(schema, columns, list(range(ROWS)), list(range(ROWS)))
 
 
-def stores(table, cache_bytes=1 << 20):
+def stores(table, cache_bytes=1 << 20, folder=None):
     made = {"image": ImagePreprocess(size=(4, 4)), "text": texts()}
-    return {f: FieldStore(f, p, table.columns[f], cache_bytes) for f, p in made.items()}
+    return {f: FieldStore(f, p, table.columns[f], cache_bytes, folder) for f, p in made.items()}
 
 
-def loader(table, cache_bytes=1 << 20, **options):
+def loader(table, cache_bytes=1 << 20, folder=None, **options):
     targets = {"label": np.arange(ROWS), "soft": np.eye(ROWS, dtype=np.float32)}
     options = {"batch_size": 16, "shuffle": True, "seed": 0, **options}
-    return Loader(table, stores(table, cache_bytes), targets, **options)
+    return Loader(table, stores(table, cache_bytes, folder), targets, **options)
 
 
 def order(loader, epoch=0):
@@ -106,12 +110,46 @@ def test_a_batch_holds_each_item_once_and_is_padded_to_its_own_longest(table, ca
     assert len(lengths) > 1
 
 
-def test_both_ways_of_storing_give_the_same_batches(table):
-    for one, other in zip(loader(table), loader(table, 0), strict=True):
-        for field in table.columns:
-            for key, tensor in one.inputs[field].items():
-                assert torch.equal(tensor, other.inputs[field][key])
-            assert torch.equal(one.rows[field], other.rows[field])
+@pytest.mark.parametrize("chunk", [256, 3])
+def test_all_ways_of_storing_give_the_same_batches(table, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(field_store, "_CHUNK", chunk)
+    for one, *others in zip(loader(table), loader(table, 0), loader(table, 0, tmp_path), strict=True):
+        for other in others:
+            for field in table.columns:
+                assert one.inputs[field].keys() == other.inputs[field].keys()
+                for key, tensor in one.inputs[field].items():
+                    assert tensor.dtype == other.inputs[field][key].dtype
+                    assert torch.equal(tensor, other.inputs[field][key])
+                assert torch.equal(one.rows[field], other.rows[field])
+
+
+def test_what_memory_does_not_hold_goes_to_a_file_without_a_name(table, tmp_path):
+    for store in stores(table, 0, tmp_path).values():
+        assert store.load()
+        assert store.load()
+    assert not list(tmp_path.iterdir())
+    for store in stores(table, 0, tmp_path / "missing").values():
+        assert not store.load()
+
+
+def test_a_text_of_no_known_word_is_padded_like_any(table, tmp_path):
+    said = Column(["a b c", "", "d"], np.array([0, 1, 2]))
+    made = NgramPreprocess.fit(["a b c", "d"], buckets=32, characters=0)
+    kept = [FieldStore("text", made, said, *room) for room in ((1 << 20,), (0, tmp_path), (0,))]
+    assert [store.load() for store in kept] == [True, True, False]
+    for at in ([0, 1, 2], [1], [2, 1], [0]):
+        for name, expected in made([said.values[i] for i in at]).items():
+            for store in kept:
+                assert np.array_equal(store.items(np.array(at))[name], expected), name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_where_the_disk_is_full_values_are_made_anew(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_file, "_without_name", lambda _: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    for store in stores(table, 0, tmp_path).values():
+        assert not store.load()
+        assert not store.load()
+        assert len(next(iter(store.items(np.array([0, 2])).values()))) == 2
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(table):

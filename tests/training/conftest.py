@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automm.data.loading import FieldStore
+from automm.data.field_store import FieldStore
 from automm.model import build_model, build_solver, fit_preprocessors
 from automm.settings import TrainingSettings
 from automm.tasks.classification import Classification
