@@ -38,7 +38,7 @@ Method = Literal["ridge", "kernel_ridge", "nearest_class_mean"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Scaling = Literal["unit", "standard"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
-_ROWS = 1024  # evaluated at a time
+_ROWS = 512  # evaluated at a time
 _CALIBRATED = 5_000  # rows that scale the scores
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
@@ -196,7 +196,7 @@ class ClosedForm(Solver):
                 solved = ridge.solve_kernel(rows.products(), y_NC, weight_N, l2)
                 return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
-            return found.weight_PC, found.bias_C, found.left_out(*wanted.block(sample, rows.take(sample)))
+            return found.weight_PC, found.bias_C, _left_out(found, rows, wanted, sample)
         sampled = wanted.block(sample, rows.take(sample))
         sums_C, sums_CD = np.zeros(sampled.y_NC.shape[1]), np.zeros((sampled.y_NC.shape[1], sampled.x_ND.shape[1]))
         for x_ND, y_NC, _ in _weighed(rows, wanted):
@@ -223,15 +223,11 @@ class ClosedForm(Solver):
             solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2)
             weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
         else:
-            to_features_SP = ridge.nystroem(kernel_SS)
+            features = ridge.Nystroem(wide_SD, kernel_SS, gamma)
             del distance_SS, kernel_SS
-            found = ridge.solve(
-                lambda x_ND: ridge.gaussian(x_ND, wide_SD, gamma) @ to_features_SP,
-                _weighed(rows, wanted),
-                self.l2,
-            )
-            weight_SC, bias_C = to_features_SP @ found.weight_PC, found.bias_C
-            raw_SC = found.left_out(*wanted.block(sample, rows.take(sample)))
+            found = ridge.solve(features, _weighed(rows, wanted), self.l2)
+            weight_SC, bias_C = features.on_kernel(found.weight_PC), found.bias_C
+            raw_SC = _left_out(found, rows, wanted, sample)
         scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
         head.resize(len(supports_SD))
         _install(head.supports_SD, supports_SD)
@@ -243,6 +239,19 @@ class ClosedForm(Solver):
 def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
     """All training rows, a block at a time."""
     return (wanted.block(at_N, x_ND) for at_N, x_ND in rows.blocks())
+
+
+def _left_out(found: ridge.Ridge, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> np.ndarray:
+    """What fits without it would give each row of a sample, whose rows are distinct, [S, C]."""
+    place_T = np.full(len(rows), -1)
+    place_T[sample] = np.arange(len(sample))
+    out_SC = np.empty((len(sample), len(found.bias_C)))
+    for at_N, x_ND in rows.blocks():
+        sampled_N = place_T[at_N] >= 0
+        if sampled_N.any():
+            block = wanted.block(at_N[sampled_N], x_ND[sampled_N])
+            out_SC[place_T[at_N[sampled_N]]] = found.left_out(*block)
+    return out_SC
 
 
 def _calibrated(task: Task, table: Table, raw_NC: np.ndarray) -> tuple[float, float]:

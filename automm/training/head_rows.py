@@ -33,8 +33,8 @@ IN_MEMORY = 128 << 20  # bytes of what the head reads that stay in memory;
 _WIDE = 8  # times as many where rows are solved among each other
 _FREE = 2  # a file takes no more than one part in so many of what is free on its disk
 _REMEMBERED = 256 << 20  # bytes of products of rows that stay for fits to come
-_ENCODED = 1024  # rows encoded at a time
-_BLOCK = 1024  # rows of a block where they are kept
+_ENCODED = 512  # rows encoded at a time
+_BLOCK = 512  # rows of a block where they are kept
 
 
 class Block(NamedTuple):

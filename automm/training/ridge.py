@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from scipy.linalg import blas, lapack
 
 from automm.errors import TrialFailed
 
-_CHUNK = 1024
-_NEGLIGIBLE = 1e-10  # of the largest eigenvalue: directions the supports do not span
+_NEGLIGIBLE = 1e-10  # of all eigenvalues together: directions that supports do not tell apart
 
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # x [N, D], y [N, C], weight [N]
@@ -28,20 +27,14 @@ class Ridge:
     weight_PC: np.ndarray
     bias_C: np.ndarray
     mean_P: np.ndarray
-    inverse_PP: np.ndarray  # of the regularised second moments: what the leverage of a row comes from
+    root_PP: np.ndarray  # lower triangular R, R.T @ R the inverse of the regularised second moments: for leverages
     total: float  # of the weights
 
     def left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
         """What a fit without it would give each training row, [N, C]; exact, for ridge is linear in the targets."""
-        starts = range(0, len(x_ND), _CHUNK)
-        parts = [slice(start, start + _CHUNK) for start in starts]
-        return np.concatenate([self._left_out(x_ND[part], y_NC[part], weight_N[part]) for part in parts])
-
-    def _left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
         phi_NP = self.phi(x_ND)
-        centred_NP = phi_NP - self.mean_P
         share_N = weight_N / self.total
-        leverage_N = share_N * (1 + (centred_NP @ self.inverse_PP * centred_NP).sum(1))
+        leverage_N = share_N * (1 + np.square((phi_NP - self.mean_P) @ self.root_PP.T).sum(1))
         fitted_NC = phi_NP @ self.weight_PC + self.bias_C
         out_NC: np.ndarray = y_NC - (y_NC - fitted_NC) / np.clip(1 - leverage_N, 1e-6, None)[:, None]
         return out_NC
@@ -55,24 +48,26 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
         blocks: all rows in pieces, each `x_ND`, their targets `y_NC` and how much each counts, `weight_N`.
         l2: added to the diagonal of the features' weighted second moments.
     """
-    sums = list[np.ndarray]()
+    total, sums = 0.0, list[np.ndarray]()
+    second_PP = np.empty(0)
     for x_ND, y_NC, weight_N in blocks:
         phi_NP, y = phi(x_ND), y_NC.astype(np.float64)
-        scaled_NP = phi_NP * weight_N[:, None]
-        moments = [weight_N.sum(keepdims=True), scaled_NP.sum(0), weight_N @ y, scaled_NP.T @ phi_NP, scaled_NP.T @ y]
-        for each, more in zip(sums, moments, strict=False):  # none are there at first
+        if not sums:
+            features, outputs = phi_NP.shape[1], y.shape[1]
+            sums = [np.zeros(features), np.zeros(outputs), np.zeros((features, outputs))]
+            second_PP = np.zeros((features, features), order="F")
+        total += float(weight_N.sum())
+        for each, more in zip(sums, (weight_N @ phi_NP, weight_N @ y, phi_NP.T @ (y * weight_N[:, None])), strict=True):
             each += more
-        sums = sums or moments
-    assert sums  # a table has rows
-    total = float(sums[0][0])
-    for each in sums[1:]:
+        rooted_NP = phi_NP * np.sqrt(weight_N)[:, None]
+        second_PP = blas.dsyrk(1.0, rooted_NP.T, beta=1.0, c=second_PP, overwrite_c=1, lower=1)
+    for each in (*sums, second_PP):
         each /= total
-    mean_P, mean_C, centred_PP, cross_PC = sums[1:]
-    for row, mean in zip(centred_PP, mean_P, strict=True):
-        row -= mean * mean_P
-    inverse_PP = _inverse(centred_PP, np.full(len(mean_P), l2))
-    weight_PC = inverse_PP @ (cross_PC - np.outer(mean_P, mean_C))
-    return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, inverse_PP, total)
+    mean_P, mean_C, cross_PC = sums
+    centred_PP = blas.dsyr(-1.0, mean_P, a=second_PP, overwrite_a=1, lower=1)
+    root_PP = _inverse_root(centred_PP, np.full(len(mean_P), l2))
+    weight_PC = root_PP.T @ (root_PP @ (cross_PC - np.outer(mean_P, mean_C)))
+    return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, root_PP, total)
 
 
 @dataclass(frozen=True)
@@ -100,28 +95,32 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     Raises:
         TrialFailed: `l2` is too small for these rows to determine a solution.
     """
-    inverse_NN = _inverse(kernel_NN, l2 * weight_N.sum() / np.maximum(weight_N, 1e-12))
-    sum_N, y = inverse_NN.sum(0), y_NC.astype(np.float64)
+    root_NN = _inverse_root(kernel_NN.T, l2 * weight_N.sum() / np.maximum(weight_N, 1e-12))
+    sum_N, y = root_NN.T @ root_NN.sum(1), y_NC.astype(np.float64)
     bias_C = sum_N @ y / sum_N.sum()
-    weight_NC = inverse_NN @ (y - bias_C)
-    left_N = np.maximum(np.diag(inverse_NN) - sum_N**2 / sum_N.sum(), np.finfo(np.float64).tiny)
+    weight_NC = root_NN.T @ (root_NN @ (y - bias_C))
+    diagonal_N = np.einsum("rn,rn->n", root_NN, root_NN)
+    left_N = np.maximum(diagonal_N - sum_N**2 / sum_N.sum(), np.finfo(np.float64).tiny)
     return Dual(weight_NC, bias_C, y - weight_NC / left_N[:, None])
 
 
-def _inverse(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
-    """Of a symmetric matrix without negative eigenvalues + diag(penalty_N), by Cholesky: half the work of any other.
+def _inverse_root(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
+    """R, lower triangular, R.T @ R the inverse of a symmetric matrix without negative eigenvalues + diag(penalty_N).
 
-    The sum takes the matrix's place.
+    By Cholesky and in the matrix's place, which is in Fortran's order and of which the lower triangle is read: neither
+    time nor memory for what half of the numbers say.
 
     Raises:
-        TrialFailed: the penalty is too small for the sum to have one.
+        TrialFailed: the penalty is too small for the sum to have an inverse.
     """
-    matrix_NN.flat[:: len(matrix_NN) + 1] += penalty_N
-    lower, broke_down = torch.linalg.cholesky_ex(torch.from_numpy(matrix_NN))
-    if int(broke_down):
+    matrix_NN[np.diag_indices(len(matrix_NN))] += penalty_N
+    lower_NN, broke_down = lapack.dpotrf(matrix_NN, lower=1, clean=1, overwrite_a=1)
+    if not broke_down:
+        root_NN, broke_down = lapack.dtrtri(lower_NN, lower=1, overwrite_c=1)
+    if broke_down:
         raise TrialFailed("training.l2 is too small for these rows to determine a solution")
-    inverse_NN: np.ndarray = torch.cholesky_inverse(lower).numpy()
-    return inverse_NN
+    found_NN: np.ndarray = root_NN
+    return found_NN
 
 
 def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndarray:
@@ -135,7 +134,7 @@ def gaussian(x_ND: np.ndarray, supports_SD: np.ndarray, gamma: float) -> np.ndar
 def squared_distances(x_ND: np.ndarray, supports_SD: np.ndarray) -> np.ndarray:
     """|x - s|^2, float64 [N, S]."""
     x, s = x_ND.astype(np.float64), supports_SD.astype(np.float64, copy=False)
-    return _distances(x @ s.T, (x**2).sum(1), (s**2).sum(1))
+    return _distances(x @ s.T, *(np.einsum("nd,nd->n", each, each) for each in (x, s)))
 
 
 def distances_among(products_NN: np.ndarray) -> np.ndarray:
@@ -152,14 +151,27 @@ def _distances(products_NS: np.ndarray, square_N: np.ndarray, square_S: np.ndarr
     return products_NS
 
 
-def nystroem(kernel_SS: np.ndarray) -> np.ndarray:
-    """[S, P]: kernel values to the supports @ this = features whose products are the kernel (Williams, Seeger 2001).
+class Nystroem:
+    """Features whose products are about those of a Gaussian kernel (Williams and Seeger, NIPS 2001): P = S of them.
 
     Args:
-        kernel_SS: of every support with every support.
+        supports_SD: float64.
+        kernel_SS: of every support with every support; it is spent.
+        gamma: as `gaussian` takes it.
     """
-    values_S, vectors_SS = np.linalg.eigh(kernel_SS)
-    kept = values_S > _NEGLIGIBLE * values_S[-1]
-    out_SP: np.ndarray = vectors_SS[:, kept]
-    out_SP /= np.sqrt(values_S[kept])
-    return out_SP
+
+    def __init__(self, supports_SD: np.ndarray, kernel_SS: np.ndarray, gamma: float) -> None:
+        self.supports_SD, self.gamma = supports_SD, gamma
+        alike = np.full(len(kernel_SS), _NEGLIGIBLE * np.trace(kernel_SS))  # supports that are one make no zero
+        self._root_SS = _inverse_root(kernel_SS.T, alike)
+
+    def __call__(self, x_ND: np.ndarray) -> np.ndarray:
+        """float64 [N, S]."""
+        kernel_NS = gaussian(x_ND, self.supports_SD, self.gamma)
+        features_SN: np.ndarray = blas.dtrmm(1.0, self._root_SS, kernel_NS.T, lower=1, overwrite_b=1)  # in its place
+        return features_SN.T
+
+    def on_kernel(self, weight_SC: np.ndarray) -> np.ndarray:
+        """Weights of the features -> of the kernel's values, [S, C] both."""
+        of_kernel_SC: np.ndarray = self._root_SS.T @ weight_SC
+        return of_kernel_SC

@@ -203,6 +203,24 @@ def test_left_out_predictions_are_those_of_fits_without_the_row():
         np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
 
 
+def test_products_of_nystroem_features_are_the_kernel():
+    rng = np.random.default_rng(0)
+    x_ND = rng.normal(size=(40, 3))
+    supports_SD = np.concatenate([x_ND, x_ND[:2]])  # two of which are there twice
+    features = ridge.Nystroem(supports_SD, ridge.gaussian(supports_SD, supports_SD, 0.3), 0.3)
+    kernel_NN = ridge.gaussian(x_ND, x_ND, 0.3)
+    np.testing.assert_allclose(features(x_ND) @ features(x_ND).T, kernel_NN, atol=1e-6)
+    weight_SC = rng.normal(size=(42, 2))
+    expected = ridge.gaussian(x_ND, supports_SD, 0.3) @ features.on_kernel(weight_SC)
+    np.testing.assert_allclose(features(x_ND) @ weight_SC, expected, rtol=1e-6)
+    y_NC, weight_N = rng.normal(size=(40, 2)), rng.uniform(1, 2, 40)
+    solved = ridge.solve(features, [(x_ND[:30], y_NC[:30], weight_N[:30]), (x_ND[30:], y_NC[30:], weight_N[30:])], 0.1)
+    exact = ridge.solve_kernel(kernel_NN.copy(), y_NC, weight_N, 0.1)
+    fitted = features(x_ND) @ solved.weight_PC + solved.bias_C
+    np.testing.assert_allclose(fitted, kernel_NN @ exact.weight_NC + exact.bias_C, atol=1e-5)
+    np.testing.assert_allclose(solved.left_out(x_ND, y_NC, weight_N), exact.left_out_NC, atol=1e-5)
+
+
 def test_few_rows_of_many_features_have_the_same_ridge():
     rng = np.random.default_rng(0)
     x_ND, y_NC, weight_N = rng.normal(2, 1, size=(12, 30)), rng.normal(size=(12, 2)), rng.uniform(1, 2, 12)
