@@ -213,8 +213,8 @@ class ClosedForm(Solver):
         if exact and rows.kept_TD is not None:
             distance_SS = ridge.distances_among(rows.products())
         else:
-            wide_SD = supports_SD.astype(np.float64)
-            distance_SS = ridge.distances_among(wide_SD @ wide_SD.T)
+            supports_SD = supports_SD.astype(np.float64)
+            distance_SS = ridge.distances_among(supports_SD @ supports_SD.T)
         gamma = 1 / (max(float(np.median(distance_SS)), 1e-6) * self.bandwidth**2)
         distance_SS *= -gamma
         kernel_SS = np.exp(distance_SS, out=distance_SS)
@@ -223,7 +223,7 @@ class ClosedForm(Solver):
             solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2)
             weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
         else:
-            features = ridge.Nystroem(wide_SD, kernel_SS, gamma)
+            features = ridge.Nystroem(supports_SD, kernel_SS, gamma)
             del distance_SS, kernel_SS
             found = ridge.solve(features, _weighed(rows, wanted), self.l2)
             weight_SC, bias_C = features.on_kernel(found.weight_PC), found.bias_C
@@ -275,7 +275,7 @@ def _calibrated(task: Task, table: Table, raw_NC: np.ndarray) -> tuple[float, fl
 
 @torch.no_grad()
 def _install(target: Tensor, value: np.ndarray) -> None:
-    target.copy_(torch.tensor(value))
+    target.copy_(torch.from_numpy(value))
 
 
 def _as_float64(x_ND: np.ndarray) -> np.ndarray:

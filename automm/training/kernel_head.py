@@ -16,6 +16,7 @@ from automm.fusions.fusion import Fusion
 from automm.types import Features, FeatureSpec, Stream
 
 _NOTHING = 1e-12  # a squared length below that is no direction
+_AT_ONCE = 512  # supports
 
 
 class Concatenation(Fusion):
@@ -96,7 +97,15 @@ class KernelHead(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """[B, D] -> logits [B, C]."""
-        x, supports_SD = x_BD.double(), self.supports_SD.double()
-        squares_BS = x.square().sum(-1, keepdim=True) + supports_SD.square().sum(-1)
-        distance_BS = (squares_BS - 2 * x @ supports_SD.T).clamp(min=0)
-        return (torch.exp(-self.gamma * distance_BS) @ self.weight_SC + self.bias_C).to(x_BD.dtype)
+        x = x_BD.double()
+        parts = [(self.supports_SD, self.weight_SC)]
+        if not torch.compiler.is_exporting():  # in double precision all of them would take twice their room again
+            parts = list(zip(self.supports_SD.split(_AT_ONCE), self.weight_SC.split(_AT_ONCE), strict=True))
+        out_BC = sum((self._kernel(x, supports_SD) @ weight_SC for supports_SD, weight_SC in parts), self.bias_C)
+        return out_BC.to(x_BD.dtype)
+
+    def _kernel(self, x_BD: Tensor, supports_SD: Tensor) -> Tensor:
+        """float64 [B, D] and some supports -> float64 [B, S]."""
+        s_SD = supports_SD.double()
+        squares_BS = x_BD.square().sum(-1, keepdim=True) + s_SD.square().sum(-1)
+        return torch.exp(-self.gamma * (squares_BS - 2 * x_BD @ s_SD.T).clamp(min=0))
