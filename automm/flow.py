@@ -6,8 +6,6 @@ as if nothing had happened.
 
 from __future__ import annotations
 
-import gc
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,42 +15,36 @@ from typing import Any, Self
 
 import numpy as np
 
-from automm import registry
-from automm.data.source import Source
 from automm.ensemble import Ensemble
 from automm.errors import ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
 from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
-from automm.members import choose_members, choose_soup, within
+from automm.members import choose
 from automm.model import build_solver
-from automm.preflight import check_target, placed
+from automm.preflight import placed
+from automm.problem import fitted_task, read_splits
 from automm.refit import Refit, Refits
 from automm.report.console import Progress, print_summary
 from automm.report.page import NAME as REPORT
 from automm.report.page import write_report
-from automm.report.story import Answered, story
+from automm.report.story import answered, story
 from automm.result import result_of
 from automm.run_dir import RunDir, write_json
 from automm.runoff import proven, run_off
-from automm.runtime.decode import ARGMAX
 from automm.search.loop import SearchResult, check_search, search
 from automm.search.selection import Members
 from automm.search.study import Event, Study
 from automm.settings import Settings
 from automm.space import Space
-from automm.tasks.judged import Judge, aim, goals_of, judged_by
+from automm.tasks.judged import Judge, goals_of
 from automm.tasks.task import Task
-from automm.tasks.unseen import report_unseen
-from automm.training.allocator import give_back
 from automm.training.device import device_model, device_name
 from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
 from automm.types import Goal, Splits, Table
-
-log = logging.getLogger("automm")
 
 MAJORITY = "majority"
 _MEMBERS = "members"  # the stage that says who is averaged
@@ -120,28 +112,12 @@ class Run:
     @cached_property
     def splits(self) -> Splits:
         """The data; nothing has been written when reading it fails."""
-        check_target(self.settings)
-        source: Source = registry.get("data", self.settings.data.name).factory(**self.settings.data.options)
-        began = time.monotonic()
-        splits = source.load(self.settings.seed, self.settings.cache_dir)
-        tables = {"train": splits.train, "valid": splits.valid, "test": splits.test}
-        rows = ", ".join(f"{len(table)} {name}" for name, table in tables.items() if table is not None)
-        log.info("data: %s rows, read in %.1f s", rows, time.monotonic() - began)
-        return splits
+        return read_splits(self.settings)
 
     @cached_property
     def task(self) -> Task:
         """The task, its labels learnt from the training table, aimed at what settings ask for."""
-        task: Task = registry.get("task", self.settings.task.name).factory(**self.settings.task.options)
-        task.fit(self.splits.train)
-        if (extra := task.extra_rows(self.splits.train)) is not None:
-            log.info("task: the names of %d classes are further training rows (task.label_rows)", len(extra))
-        report_unseen(task, self.splits)
-        search = self.settings.search
-        if self._judge is not None:
-            judged_by(task, str(search.objective), self._judge, search.direction or "maximize")
-        aim(task, self.settings, self.splits)
-        return task
+        return fitted_task(self.settings, self.splits, self._judge)
 
     @property
     def goal(self) -> Goal:
@@ -254,17 +230,11 @@ class Run:
 
     def _choose_members(self, found: SearchResult) -> None:
         """Once, while what trials scored is still there."""
-        search, judge = self.settings.search, self.trials_objective
-        most = 1 if self.task.PAIRS else search.ensemble  # embeddings of two models are no mean
-        stirred = 1 if self.task.PAIRS and self.splits.folds is not None else search.soup  # nor are those of two folds
-        if max(most, stirred) == 1 or found.best is None or self.dir.finished(_MEMBERS) is not None:
-            return
-        if stirred > 1:
-            chosen = choose_soup(found.best, found.trials, judge, self.task, self.goal, most=stirred)
-        else:
-            fits = within(search.max_gflop, self.objective.operations)
-            chosen = choose_members(found.best, found.trials, judge, self.task, self.goal, most=most, fits=fits)
-        self.dir.finish(_MEMBERS, asdict(chosen))
+        if self.dir.finished(_MEMBERS) is None:
+            folds = self.splits.folds is not None
+            chosen = choose(found, self.settings.search, self.objective, self.trials_objective, self.goal, folds=folds)
+            if chosen is not None:
+                self.dir.finish(_MEMBERS, asdict(chosen))
 
     @property
     def best(self) -> Trial:
@@ -384,8 +354,6 @@ class Run:
         self.progress.say("bundle: exporting, and proving it equal to the model")
         config = self.dir.config.read_text(encoding="utf-8")
         write_bundle(folder, trained, self.settings.export, config_yaml=config, timed=timed)
-        gc.collect()  # the graphs that were traced refer to each other, and are large
-        give_back()
         return folder
 
     def finish(self) -> Result:
@@ -467,19 +435,9 @@ class Run:
                 gradients=self.refits.state_of(WINNER).with_suffix(".json"),
                 table=table,
                 split="test" if self.tested else "validation",
-                answers=self._answered(found, table),
+                answers=answered(self.task, found, table),
             ),
         )
-
-    def _answered(self, scores_BC: np.ndarray, table: Table) -> list[Answered]:
-        """What the task makes of a table's scores, row by row."""
-        out = []
-        for prediction, target, scores_C in zip(
-            self.task.predictions(scores_BC, table), table.targets, scores_BC, strict=True
-        ):
-            right = None if target is None else self.task.right(prediction, target)
-            out.append(Answered(prediction, float(scores_C.max()) if self.task.DECODE == ARGMAX else None, right))
-        return out
 
     def _kept(self, found: SearchResult) -> list[Trial]:
         """The trials whose state is kept."""

@@ -8,10 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
+from automm.search.loop import SearchResult
 from automm.search.selection import Members, greedy
 from automm.search.strategies.strategy import key_of
+from automm.settings import SearchSettings
 from automm.space import Candidate
 from automm.tasks.task import Task
+from automm.training.folds import FoldedObjective
+from automm.training.objective import TrainingObjective
 from automm.training.operations import Operations
 from automm.trial import Trial
 from automm.types import Goal, Table
@@ -45,6 +49,36 @@ class Judged(Protocol):
 
     def preprocessing(self, candidate: Candidate) -> dict[str, str]:
         """By field a name for what is done before a candidate's network; equal names are equal functions."""
+
+
+def choose(
+    found: SearchResult,
+    search: SearchSettings,
+    objective: TrainingObjective,
+    judge: TrainingObjective | FoldedObjective,
+    goal: Goal,
+    *,
+    folds: bool,
+) -> Members | None:
+    """Who is averaged, where settings ask for that; None where nobody may be.
+
+    Args:
+        found: the search.
+        search: its settings.
+        objective: says what candidates cost.
+        judge: what judged them.
+        goal: what the search drove at.
+        folds: whether it was one by folds.
+    """
+    task = objective.task
+    most = 1 if task.PAIRS else search.ensemble  # embeddings of two models are no mean
+    stirred = 1 if task.PAIRS and folds else search.soup  # nor are those of two folds
+    if max(most, stirred) == 1 or found.best is None:
+        return None
+    if stirred > 1:
+        return choose_soup(found.best, found.trials, judge, task, goal, most=stirred)
+    fits = within(search.max_gflop, objective.operations)
+    return choose_members(found.best, found.trials, judge, task, goal, most=most, fits=fits)
 
 
 def choose_members(

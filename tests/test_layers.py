@@ -10,6 +10,7 @@ autotrainer commands
 config flow
 finals
 explain members refit runoff
+problem
 preflight result report run_dir
 export
 search

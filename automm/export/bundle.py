@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import platform
@@ -23,6 +24,7 @@ from automm.runtime.manifest import MANIFEST, SCHEMA, GraphInput
 from automm.runtime.predictor import Predictor
 from automm.runtime.rows import ROWS, read_rows, write_rows
 from automm.settings import ExportSettings
+from automm.training.allocator import LITTLE, give_back
 
 VARIANT = "fp32"
 _FILE = f"model.{VARIANT}.onnx"
@@ -59,6 +61,8 @@ def write_bundle(
         inputs = graph_inputs(trained.preprocessors)
         manifest = _manifest(trained, settings, fields, inputs, config_yaml)
         _write_graph(folder / _FILE, trained, inputs, rows, settings.opset)
+        gc.collect()  # the graphs that were traced refer to each other, and are large: no need to have a session beside
+        give_back(LITTLE)
         _write_expected(folder, [])
         _write_manifest(folder, manifest)
         _prove(folder, trained, manifest, rows, manifest["golden"]["tolerance"])
@@ -66,6 +70,7 @@ def write_bundle(
         if timed:
             manifest = write_latency(folder)
         Predictor.open(folder)  # as a user will: every hash, every golden row
+    give_back(LITTLE)
     return manifest
 
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from automm.report.data import GradientRecord, ReportData, Sample, TrialRecord
+from automm.runtime.decode import ARGMAX
+from automm.tasks.task import Task
 from automm.trial import Trial
 from automm.types import FILES, Goal, Table
 
@@ -22,6 +24,16 @@ class Answered(NamedTuple):
     prediction: Any
     score: float | None  # the prediction's, where it is a share
     right: bool | None  # None where nearness is what counts, or there is no target
+
+
+def answered(task: Task, scores_BC: np.ndarray, table: Table) -> list[Answered]:
+    """What a task makes of a table's scores, row by row."""
+    out = []
+    rows = zip(task.predictions(scores_BC, table), table.targets, scores_BC, strict=True)
+    for prediction, target, scores_C in rows:
+        right = None if target is None else task.right(prediction, target)
+        out.append(Answered(prediction, float(scores_C.max()) if task.DECODE == ARGMAX else None, right))
+    return out
 
 
 def story(

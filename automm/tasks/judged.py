@@ -61,7 +61,7 @@ def judged_by(task: Task, name: str, judge: Judge, direction: Direction) -> None
 
     def metrics(scores_BC: np.ndarray, table: Table) -> dict[str, float]:
         predictions = [task.decode(scores_C) for scores_C in scores_BC]
-        figure = judge(table.targets, predictions)
+        figure = judge(list(table.targets), predictions)
         try:
             return {**plain(scores_BC, table), name: float(figure)}
         except (TypeError, ValueError) as error:

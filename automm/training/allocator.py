@@ -16,6 +16,7 @@ from typing import ClassVar
 
 _TRIM_THRESHOLD = -1  # names of mallopt(3)
 _MMAP_MAX = -4
+LITTLE = 64 << 20  # bytes of freed memory: less is not worth handing back
 _INT_MAX = 2**31 - 1  # mallopt takes an int, and refuses a mmap threshold above 32 MiB: so mmap is switched off
 
 
@@ -28,7 +29,7 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _INT_MAX))
 
 
-def give_back(above: int = 512 << 20) -> bool:
+def give_back(above: int = 256 << 20) -> bool:
     """Hand freed memory to the kernel where the process keeps more than `above` bytes of it; False where it does not.
 
     Between fits: a process that waits should not hold what another may need.

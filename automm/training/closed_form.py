@@ -39,7 +39,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Scaling = Literal["unit", "standard"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 _ROWS = 512  # evaluated at a time
-_CALIBRATED = 5_000  # rows that scale the scores
+_CALIBRATED = 5_000  # rows that scale the scores,
+_SCALED = 5_000_000  # as far as they have no more scores together
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _NOTHING = "every modality has the weight 0, and nothing is left to learn from"
@@ -177,7 +178,8 @@ class ClosedForm(Solver):
     def _solve_rows(self, rows: HeadRows, job: FitJob) -> None:
         head = job.model.heads[0]
         wanted = Wanted(job.task, job.train.table, balanced=self.balanced and job.task.CLASSES)
-        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows) - job.extra)[:_CALIBRATED]
+        most = max(1, min(_CALIBRATED, _SCALED // len(job.task.labels)))
+        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows) - job.extra)[:most]
         if isinstance(head, KernelHead):
             self._solve_kernel(head, rows, wanted, sample, job)
             return

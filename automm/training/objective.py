@@ -35,7 +35,7 @@ from automm.settings import Settings
 from automm.space import Candidate
 from automm.tasks.task import Task
 from automm.training import calibration, checkpoint, soup
-from automm.training.allocator import give_back
+from automm.training.allocator import LITTLE, give_back
 from automm.training.augment import NONE, PIXELS
 from automm.training.determinism import deterministic
 from automm.training.device import device_name
@@ -100,6 +100,7 @@ class TrainingObjective:
         reason = reason or self._cannot_augment(candidate) or self._too_dear(candidate)
         if reason is None:
             self._inputs.keep_features(candidate)
+            give_back(LITTLE)
         return reason
 
     def _cannot_augment(self, candidate: Candidate) -> str | None:

@@ -366,6 +366,6 @@ def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group
             if field.modality in FILES:
                 shown = [tables[split].columns[field.name].values for split in (one, other)]
                 check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
-        alike = [{tuple(table.row(i).values()) for i in range(len(table))} for table in (tables[one], tables[other])]
+        alike = [{hash(tuple(tables[t].row(i).values())) for i in range(len(tables[t]))} for t in (one, other)]
         if alike[0] & alike[1]:
             log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))
