@@ -231,8 +231,15 @@ class Run:
     def _choose_members(self, found: SearchResult) -> None:
         """Once, while what trials scored is still there."""
         if self.dir.finished(_MEMBERS) is None:
-            folds = self.splits.folds is not None
-            chosen = choose(found, self.settings.search, self.objective, self.trials_objective, self.goal, folds=folds)
+            chosen = choose(
+                found,
+                self.settings.search,
+                self.trials_objective,
+                self.task,
+                self.goal,
+                cost=self.objective.operations,
+                folds=self.splits.folds is not None,
+            )
             if chosen is not None:
                 self.dir.finish(_MEMBERS, asdict(chosen))
 

@@ -14,8 +14,6 @@ from automm.search.strategies.strategy import key_of
 from automm.settings import SearchSettings
 from automm.space import Candidate
 from automm.tasks.task import Task
-from automm.training.folds import FoldedObjective
-from automm.training.objective import TrainingObjective
 from automm.training.operations import Operations
 from automm.trial import Trial
 from automm.types import Goal, Table
@@ -54,10 +52,11 @@ class Judged(Protocol):
 def choose(
     found: SearchResult,
     search: SearchSettings,
-    objective: TrainingObjective,
-    judge: TrainingObjective | FoldedObjective,
+    judge: Judged,
+    task: Task,
     goal: Goal,
     *,
+    cost: Callable[[Candidate], Operations],
     folds: bool,
 ) -> Members | None:
     """Who is averaged, where settings ask for that; None where nobody may be.
@@ -65,19 +64,19 @@ def choose(
     Args:
         found: the search.
         search: its settings.
-        objective: says what candidates cost.
-        judge: what judged them.
+        judge: what judged its trials.
+        task: makes metrics of scores.
         goal: what the search drove at.
-        folds: whether it was one by folds.
+        cost: what a candidate costs.
+        folds: whether the search was judged by folds.
     """
-    task = objective.task
     most = 1 if task.PAIRS else search.ensemble  # embeddings of two models are no mean
     stirred = 1 if task.PAIRS and folds else search.soup  # nor are those of two folds
     if max(most, stirred) == 1 or found.best is None:
         return None
     if stirred > 1:
         return choose_soup(found.best, found.trials, judge, task, goal, most=stirred)
-    fits = within(search.max_gflop, objective.operations)
+    fits = within(search.max_gflop, cost)
     return choose_members(found.best, found.trials, judge, task, goal, most=most, fits=fits)
 
 

@@ -36,7 +36,7 @@ REQUIRED = inspect.Parameter.empty
 _EXTRA_OF = {
     "torch": "train", "torchvision": "train", "timm": "train", "transformers": "train", "open_clip": "train",
     "nevergrad": "train", "lightning_fabric": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train",
-    "sklearn": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
+    "sklearn": "train", "scipy": "train", "sqlalchemy": "train", "plotly": "train", "pyarrow": "train", "rich": "train",
     "huggingface_hub": "train", "torchmetrics": "train", "soundfile": "audio",
     "datasets": "datasets",
 }  # fmt: skip

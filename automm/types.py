@@ -56,7 +56,8 @@ class Column:
     """A dictionary-encoded column: row i holds `values[index[i]]`; a missing cell has index -1.
 
     `values` are raw and distinct (a path, bytes or an array of an image or a clip; a string; a number), so that
-    whatever is done per value (decode, tokenise, encode) is done once however many rows share it.
+    whatever is done per value (decode, tokenise, encode) is done once however many rows share it. They are a sequence
+    and need not be a list: many are an Arrow array, whose items are made when they are asked for.
     """
 
     values: Sequence[Any]
@@ -72,7 +73,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One split: a column for each input field, raw targets, and what metrics and reports need to know of a row."""
+    """One split: a column for each input field, raw targets, and what metrics and reports need to know of a row.
+
+    Targets and ids are sequences and need not be lists, as the values of a `Column`.
+    """
 
     schema: Schema
     columns: Mapping[str, Column]

@@ -5,13 +5,13 @@ Shape legend: U distinct items of a batch.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,10 @@ from automm.types import Column
 WORKERS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock
 _CHUNK = 256  # values preprocessed by one call when everything is
 _PROBED = 16  # of the longest values, to learn how long an item of dynamic length gets
-_FREE = 2  # a file takes no more than one part in so many of what is free on its disk
+_FREE = 8  # a file takes no more than one part in so many of what is free on its disk: other workers have theirs
+_RESERVE = 2 << 30  # bytes of a disk that files leave to what must be written
+_CHECKED = 64 * _CHUNK  # values after which is looked what is left of it
+_SMALL = 256  # bytes of a value that are not worth a record
 _MASK = "mask"  # the array that says how long an item is
 
 
@@ -41,9 +44,17 @@ class Store(Protocol):
         """What stands for a missing value, U = 1."""
 
 
+@dataclass(frozen=True)
+class Spill:
+    """Where preprocessed values go that are too much for memory."""
+
+    folder: Path  # whose disk a file takes
+    instead: int  # bytes that stay in memory after all where a file cannot be had, or is not worth it
+
+
 class FieldStore:
     """The preprocessed values of one column: all of them in memory where `cache_bytes` holds them, else in a file where
-    the disk has room, else made on demand.
+    they may go to one, else made on demand.
 
     Several loaders may share one, whatever rows they draw.
 
@@ -52,17 +63,18 @@ class FieldStore:
         preprocess: fitted.
         column: its values.
         cache_bytes: of preprocessed values that stay in memory.
-        folder: whose disk they may go to; None = to none.
+        spill: where they may go otherwise; None = nowhere.
     """
 
     def __init__(
-        self, field: str, preprocess: Preprocess, column: Column, cache_bytes: int, folder: Path | None = None
+        self, field: str, preprocess: Preprocess, column: Column, cache_bytes: int, spill: Spill | None = None
     ) -> None:
         self.field = field
         self.preprocess = preprocess
         self.column = column
         self.cache_bytes = cache_bytes
-        self.folder = folder
+        self.spill = spill
+        self._settled = False  # whether it is known where they stay
         self._arrays: dict[str, np.ndarray] | None = None
         self._file: RecordFile | None = None
         self._lengths: np.ndarray | None = None  # int64 [values]: how much of the dynamic axis each needs
@@ -75,18 +87,23 @@ class FieldStore:
         }
 
     def load(self) -> bool:
-        """Preprocess every value, once, if there is room for the results; say whether none has to be made any more.
+        """Preprocess every value, once, if there is room for the results; say whether they are in memory.
 
         Raises:
             DataError: a value cannot be read.
         """
-        if self._arrays is None and self._file is None:
-            size = self._bytes()
-            if size <= self.cache_bytes:
+        if not self._settled:
+            size, most = self._bytes(), self.cache_bytes
+            filed = size > most and self.spill is not None and self._suit_a_file(size, self.spill.folder)
+            if self.spill is not None and not filed:
+                most = max(most, self.spill.instead)
+            if filed:
+                assert self.spill is not None
+                self._file = self._in_file(self.spill.folder)
+            elif size <= most:
                 self._arrays = self._in_memory()
-            elif self.folder is not None and self._has_records and _room(self.folder) >= size * _FREE:
-                self._file, self.folder = self._in_file(self.folder), None  # once is enough
-        return self._arrays is not None or self._file is not None
+            self._settled = True
+        return self._arrays is not None
 
     def items(self, at_U: np.ndarray, pool: Executor | None = None, epoch: int = 0) -> dict[str, np.ndarray]:
         """The arrays of the values numbered `at_U`, by signature name, each with a leading U axis.
@@ -120,6 +137,11 @@ class FieldStore:
         names = {name for spec in self._signature.values() for name in spec.shape if isinstance(name, str)}
         return mask is not None and len(mask.shape) == 1 and names == set(mask.shape)
 
+    def _suit_a_file(self, size: int, folder: Path) -> bool:
+        """Whether values of so many bytes are large enough each, and have room."""
+        large = size >= _SMALL * len(self.column.values)
+        return large and self._has_records and RecordFile.AVAILABLE and _room(folder) >= size * _FREE
+
     def _bytes(self) -> int:
         """What all values take once preprocessed; exact for fixed shapes, from the longest values for dynamic ones."""
         values = self.column.values
@@ -132,7 +154,7 @@ class FieldStore:
 
     def _longest(self) -> list[Any]:
         """Some of the longest values, as far as one can tell."""
-        return heapq.nlargest(_PROBED, self.column.values, key=lambda value: len(str(value)))
+        return heapq.nlargest(_PROBED, iter(self.column.values), key=lambda value: len(str(value)))
 
     def _in_memory(self) -> dict[str, np.ndarray]:
         """Everything, in one contiguous array a key."""
@@ -152,38 +174,41 @@ class FieldStore:
     def _joined(self) -> dict[str, np.ndarray]:
         """The same of dynamic ones, as long as the longest."""
         parts = [part for _, part in self._chunks()]
-        self._lengths, pads = np.concatenate([_lengths(part) for part in parts]), self._pads()
-        longest = int(self._lengths.max())
+        self._lengths = np.concatenate([_lengths(part) for part in parts])
+        longest, pads = int(self._lengths.max()), self._pads(self._lengths)
         arrays = {}
         for key in self._signature:
             axis = self._dynamic.get(key)
             of_key = [part.pop(key) for part in parts]
             arrays[key] = np.concatenate([
-                array if axis is None else _extended(array, axis, longest, pads[key]) for array in of_key
+                array if axis is None else _extended(array, axis, longest, pads.get(key)) for array in of_key
             ])  # fmt: skip
         return arrays
 
     def _in_file(self, folder: Path) -> RecordFile | None:
         """Everything, as records; None where the disk is full."""
-        with contextlib.suppress(OSError):
-            file = RecordFile(folder, self._signature, self._pads() if self._dynamic else {})
-            try:
-                for _, part in self._chunks():
-                    rows = len(next(iter(part.values())))
-                    file.add(part, _lengths(part) if self._dynamic else np.zeros(rows, np.int64))
-                file.finish()
-            except BaseException:
-                file.close()
-                raise
-            return file
-        return None
+        file = RecordFile.made(folder, self._signature)
+        if file is None:
+            return None
+        try:
+            for start, part in self._chunks():
+                rows = len(next(iter(part.values())))
+                lengths = _lengths(part) if self._dynamic else np.zeros(rows, np.int64)
+                if not file.add(part, lengths) or (start % _CHECKED == 0 and _room(folder) < _RESERVE):
+                    file.close()
+                    return None
+            filled = file.finish(self._pads)
+        except BaseException:
+            file.close()
+            raise
+        return file if filled else None
 
     def _chunks(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Everything in order, some values at a time: the number of the first, and their arrays."""
         n, values = len(self.column.values), self.column.values
 
         def made(start: int) -> dict[str, np.ndarray]:
-            return self.preprocess([values[i] for i in range(start, min(start + _CHUNK, n))])
+            return self.preprocess(list(values[start : start + _CHUNK]))
 
         if self._dynamic:  # texts, whose tokenisers see to their own threads
             yield from ((start, made(start)) for start in range(0, n, _CHUNK))
@@ -193,9 +218,12 @@ class FieldStore:
                 starts = range(begin, min(begin + _CHUNK * WORKERS, n), _CHUNK)
                 yield from zip(starts, pool.map(made, starts), strict=True)
 
-    def _pads(self) -> dict[str, np.generic]:
-        """What stands behind the end of a value, by key of dynamic length."""
-        arrays = self.preprocess([*self._longest()[:1], None])
+    def _pads(self, lengths: np.ndarray) -> dict[str, np.generic]:
+        """What stands behind the end of a value, by key of dynamic length; empty where all values are as long."""
+        shortest, longest = int(lengths.argmin()), int(lengths.argmax())
+        if not self._dynamic or lengths[shortest] == lengths[longest]:
+            return {}
+        arrays = self.preprocess([self.column.values[longest], self.column.values[shortest]])
         return {key: arrays[key][1].take(-1, axis - 1).reshape(-1)[0] for key, axis in self._dynamic.items()}
 
     def _on_demand(self, at_U: np.ndarray, pool: Executor | None) -> dict[str, np.ndarray]:
@@ -213,12 +241,12 @@ def _lengths(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(mask.any(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1), 1)
 
 
-def _extended(array: np.ndarray, axis: int, length: int, pad: np.generic) -> np.ndarray:
+def _extended(array: np.ndarray, axis: int, length: int, pad: np.generic | None) -> np.ndarray:
     """The array with `axis` as long as `length`: cut, for what a call padded beyond its longest item, or padded."""
     if array.shape[axis] >= length:
         return array.take(range(length), axis)
     more = [(0, length - array.shape[axis] if at == axis else 0) for at in range(array.ndim)]
-    return np.pad(array, more, constant_values=pad)
+    return np.pad(array, more, constant_values=0 if pad is None else pad)
 
 
 def _room(folder: Path) -> int:

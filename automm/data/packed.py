@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 _AT_ONCE = 1024  # values that become Python's when all are gone through
-_FEW = 1024  # values that are not worth packing
+FEW = 1024  # values that are not worth packing
 
 
 class Packed(Sequence[Any]):
@@ -60,9 +60,9 @@ class Packed(Sequence[Any]):
         return Packed(self._array.take(pa.array(at)))
 
 
-def packed(values: Sequence[Any]) -> Sequence[Any]:
-    """The same values as little memory as they may take: packed where there are many, and of one type that can be."""
-    kinds = set(map(type, values)) if len(values) >= _FEW and isinstance(values, (list, tuple, range)) else set()
+def packed(values: Sequence[Any], *, least: int = FEW) -> Sequence[Any]:
+    """The same values in less memory: packed where there are at least so many, and of one type that can be."""
+    kinds = set(map(type, values)) if len(values) >= least and isinstance(values, (list, tuple)) else set()
     kind = Packed.TYPES.get(kinds.pop()) if len(kinds) == 1 else None
     if kind is None:
         return values

@@ -88,7 +88,7 @@ class NgramPreprocess(Preprocess):
     def _weighed(self, hashed: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Hashed n-grams of texts -> by text: its buckets in ascending order, and their weights."""
         texts, buckets = len(hashed), len(self.idf)
-        text = np.repeat(np.arange(texts), [len(each) for each in hashed])
+        text = np.repeat(np.arange(texts, dtype=np.int64), [len(each) for each in hashed])
         found, counts = np.unique(text << 32 | np.concatenate([*hashed, np.empty(0, np.int64)]), return_counts=True)
         bucket = (found >> 1 & _HASH) % buckets
         signed = np.where(found & 1, 1.0, -1.0) * (1 + np.log(counts)) * self.idf[bucket]
@@ -101,7 +101,7 @@ class NgramPreprocess(Preprocess):
         pairs = [
             (ids, of_ids) if len(ids) else nothing
             for ids, of_ids in zip(np.split(places % buckets, ends), np.split(weights, ends), strict=True)
-        ]
+        ][:texts]
         return [ids for ids, _ in pairs], [of_ids for _, of_ids in pairs]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from automm.data.packed import packed
 from automm.encoders.encoder import Encoder
 from automm.runtime.kinds import load_preprocess, save_preprocess
 from automm.runtime.preprocess import Preprocess
@@ -162,7 +163,8 @@ def _built(under_test: Subject, modality: Modality) -> tuple[Encoder, Preprocess
     values = samples.raw_values(modality) if under_test.values is None else list(under_test.values)
     require(values is not None, f"there are no samples of {modality}. Next: subject(..., values=[...])")
     field = FieldSpec("thing", modality)
-    preprocess = under_test.factory.fit_preprocess(field, values, **under_test.options)
+    many = packed(values or [], least=1)  # as they come where they are many
+    preprocess = under_test.factory.fit_preprocess(field, many, **under_test.options)
     torch.manual_seed(0)
     encoder = under_test.build(field, preprocess)
     require(isinstance(encoder, Encoder), "it is no automm Encoder")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from automm.data.packed import packed
 from automm.data.split import joined
 from automm.runtime.decode import decoder
 from automm.tasks.task import Task
@@ -42,6 +43,11 @@ def check_learns_labels(under_test: Subject) -> None:
     require(again.labels == task.labels and again.goal == task.goal, "a restored task has other labels or another goal")
     left, right = task.targets(table), again.targets(table)
     require(list(left) == list(right) and all(np.array_equal(left[k], right[k]) for k in left), "targets change too")
+    dense = replace(table, targets=packed(list(table.targets), least=1), ids=packed(list(table.ids), least=1))
+    right = task.targets(dense)
+    require(
+        all(np.array_equal(left[k], right[k]) for k in left), "targets change where they are an Arrow array, no list"
+    )
     for name, array in left.items():
         require(len(array) == len(table), f"the targets {name!r} have {len(array)} entries for {len(table)} rows")
 

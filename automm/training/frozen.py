@@ -17,6 +17,7 @@ import torch
 
 from automm.data.digests import value_digests
 from automm.data.features import Arrays, FeatureCache, FeatureStore, Shelf, padded, value_bytes
+from automm.data.packed import picked
 from automm.encoders.encoder import Encoder
 from automm.model import build_encoder, encoder_of
 from automm.runtime.preprocess import Preprocess
@@ -174,7 +175,7 @@ class FrozenFeatures:
             isinstance(d, str) for s in built.preprocess.signature.values() for d in s.shape
         ):
             lacking = lacking[
-                np.argsort([len(str(column.values[int(i)])) for i in lacking], kind="stable")
+                np.argsort([len(str(value)) for value in picked(column.values, lacking)], kind="stable")
             ]  # pad little
         seen = "" if view is None else f" ({view})"
         log.info("features: %d values of %r%s, computed once for all trials", len(lacking), field.name, seen)

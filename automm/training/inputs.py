@@ -13,7 +13,7 @@ from pathlib import Path
 
 from automm import paths, registry
 from automm.data.features import FeatureCache, FeatureStore
-from automm.data.field_store import FieldStore, Store
+from automm.data.field_store import FieldStore, Spill, Store
 from automm.data.file_memo import FOLDER
 from automm.data.views import ViewStore
 from automm.runtime.kinds import save_preprocess
@@ -26,7 +26,8 @@ from automm.training.fit import Part
 from automm.training.frozen import FrozenFeatures
 from automm.types import FILES, FeatureSpec, FieldSpec, Schema, Table
 
-_MEMORY = 64 << 20  # bytes of one field of one split that stay in memory; files hold the rest, which the system caches
+_MEMORY = 64 << 20  # bytes of one field of one split that stay in memory; files hold the rest, which the system caches,
+_INSTEAD = 1 << 30  # and where no file serves, as much may stay
 _SHARED = 0.9  # a field is worth grouping by when distinct items are at most this share of the rows
 
 
@@ -101,9 +102,10 @@ class Inputs:
         )
 
     def _values(self, table: Table, field: str, preprocess: Preprocess) -> Store:
-        column = table.columns[field]
+        column, again = table.columns[field], table is self.learnt or table is self.valid
+        spill = Spill(self._folder, _INSTEAD) if again else None  # what is read once is not worth a file
         return self._remembered(
-            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, _MEMORY, self._folder)
+            table, field, digest(preprocess), lambda: FieldStore(field, preprocess, column, _MEMORY, spill)
         )
 
     def _remembered(self, table: Table, field: str, key: str, make: Callable[[], Store]) -> Store:

@@ -14,6 +14,7 @@ from scipy.linalg import blas, lapack
 from automm.errors import TrialFailed
 
 _NEGLIGIBLE = 1e-10  # of all eigenvalues together: directions that supports do not tell apart
+_TOO_SMALL = "training.l2 is too small for these rows to determine a solution"
 
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # x [N, D], y [N, C], weight [N]
@@ -65,7 +66,7 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
         each /= total
     mean_P, mean_C, cross_PC = sums
     centred_PP = blas.dsyr(-1.0, mean_P, a=second_PP, overwrite_a=1, lower=1)
-    root_PP = _inverse_root(centred_PP, np.full(len(mean_P), l2))
+    root_PP = _inverse_root(centred_PP, np.full(len(mean_P), l2), _TOO_SMALL)
     weight_PC = root_PP.T @ (root_PP @ (cross_PC - np.outer(mean_P, mean_C)))
     return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, root_PP, total)
 
@@ -95,7 +96,7 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     Raises:
         TrialFailed: `l2` is too small for these rows to determine a solution.
     """
-    root_NN = _inverse_root(kernel_NN.T, l2 * weight_N.sum() / np.maximum(weight_N, 1e-12))
+    root_NN = _inverse_root(kernel_NN.T, l2 * weight_N.sum() / np.maximum(weight_N, 1e-12), _TOO_SMALL)
     sum_N, y = root_NN.T @ root_NN.sum(1), y_NC.astype(np.float64)
     bias_C = sum_N @ y / sum_N.sum()
     weight_NC = root_NN.T @ (root_NN @ (y - bias_C))
@@ -104,21 +105,21 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     return Dual(weight_NC, bias_C, y - weight_NC / left_N[:, None])
 
 
-def _inverse_root(matrix_NN: np.ndarray, penalty_N: np.ndarray) -> np.ndarray:
+def _inverse_root(matrix_NN: np.ndarray, penalty_N: np.ndarray, why: str) -> np.ndarray:
     """R, lower triangular, R.T @ R the inverse of a symmetric matrix without negative eigenvalues + diag(penalty_N).
 
     By Cholesky and in the matrix's place, which is in Fortran's order and of which the lower triangle is read: neither
     time nor memory for what half of the numbers say.
 
     Raises:
-        TrialFailed: the penalty is too small for the sum to have an inverse.
+        TrialFailed: the sum has no inverse; `why` says what that comes from.
     """
     matrix_NN[np.diag_indices(len(matrix_NN))] += penalty_N
     lower_NN, broke_down = lapack.dpotrf(matrix_NN, lower=1, clean=1, overwrite_a=1)
     if not broke_down:
         root_NN, broke_down = lapack.dtrtri(lower_NN, lower=1, overwrite_c=1)
     if broke_down:
-        raise TrialFailed("training.l2 is too small for these rows to determine a solution")
+        raise TrialFailed(why)
     found_NN: np.ndarray = root_NN
     return found_NN
 
@@ -163,7 +164,7 @@ class Nystroem:
     def __init__(self, supports_SD: np.ndarray, kernel_SS: np.ndarray, gamma: float) -> None:
         self.supports_SD, self.gamma = supports_SD, gamma
         alike = np.full(len(kernel_SS), _NEGLIGIBLE * np.trace(kernel_SS))  # supports that are one make no zero
-        self._root_SS = _inverse_root(kernel_SS.T, alike)
+        self._root_SS = _inverse_root(kernel_SS.T, alike, "the kernel among the supports is no kernel's")
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
         """float64 [N, S]."""

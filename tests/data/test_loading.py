@@ -10,13 +10,14 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from automm.data import field_store, record_file
-from automm.data.field_store import FieldStore
+from automm.data.field_store import FieldStore, Spill
 from automm.data.loading import Loader
 from automm.errors import DataError
 from automm.runtime.images import ImagePreprocess
 from automm.runtime.ngrams import NgramPreprocess
+from automm.runtime.preprocess import Preprocess
 from automm.runtime.texts import TextPreprocess
-from automm.types import Column, FieldSpec, Schema, Table
+from automm.types import Column, FieldSpec, Schema, Table, TensorSpec
 
 WORDS = ["a", "b", "c", "d", "e", "f", "g"]
 ROWS = 60
@@ -48,7 +49,8 @@ def table():
 
 def stores(table, cache_bytes=1 << 20, folder=None):
     made = {"image": ImagePreprocess(size=(4, 4)), "text": texts()}
-    return {f: FieldStore(f, p, table.columns[f], cache_bytes, folder) for f, p in made.items()}
+    spill = None if folder is None else Spill(folder, instead=cache_bytes)
+    return {f: FieldStore(f, p, table.columns[f], cache_bytes, spill) for f, p in made.items()}
 
 
 def loader(table, cache_bytes=1 << 20, folder=None, **options):
@@ -113,6 +115,7 @@ def test_a_batch_holds_each_item_once_and_is_padded_to_its_own_longest(table, ca
 @pytest.mark.parametrize("chunk", [256, 3])
 def test_all_ways_of_storing_give_the_same_batches(table, tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(field_store, "_CHUNK", chunk)
+    monkeypatch.setattr(field_store, "_SMALL", 0)
     for one, *others in zip(loader(table), loader(table, 0), loader(table, 0, tmp_path), strict=True):
         for other in others:
             for field in table.columns:
@@ -123,33 +126,128 @@ def test_all_ways_of_storing_give_the_same_batches(table, tmp_path, monkeypatch,
                 assert torch.equal(one.rows[field], other.rows[field])
 
 
-def test_what_memory_does_not_hold_goes_to_a_file_without_a_name(table, tmp_path):
-    for store in stores(table, 0, tmp_path).values():
-        assert store.load()
-        assert store.load()
-    assert not list(tmp_path.iterdir())
-    for store in stores(table, 0, tmp_path / "missing").values():
-        assert not store.load()
+class Counted(ImagePreprocess):
+    """Says how many values it made."""
+
+    def __call__(self, values):
+        self.made = getattr(self, "made", 0) + len(values)
+        return super().__call__(values)
 
 
-def test_a_text_of_no_known_word_is_padded_like_any(table, tmp_path):
-    said = Column(["a b c", "", "d"], np.array([0, 1, 2]))
-    made = NgramPreprocess.fit(["a b c", "d"], buckets=32, characters=0)
-    kept = [FieldStore("text", made, said, *room) for room in ((1 << 20,), (0, tmp_path), (0,))]
-    assert [store.load() for store in kept] == [True, True, False]
-    for at in ([0, 1, 2], [1], [2, 1], [0]):
-        for name, expected in made([said.values[i] for i in at]).items():
+@pytest.mark.parametrize("small", [0, 1000], ids=["worth a record", "too small for one"])
+@pytest.mark.parametrize("folder", [".", "missing"])
+def test_what_memory_does_not_hold_goes_to_a_file_without_a_name(table, tmp_path, monkeypatch, folder, small):
+    monkeypatch.setattr(field_store, "_SMALL", small)
+    preprocess = Counted(size=(4, 4))
+    for instead in (0, 1 << 20):
+        store = FieldStore("image", preprocess, table.columns["image"], 100, Spill(tmp_path / folder, instead))
+        filed = folder == "." and not small
+        assert store.load() == (not filed and instead > 0)
+        assert not list(tmp_path.iterdir())
+        preprocess.made = 0
+        assert not filed or not store.load()
+        found = store.items(np.array([1, 5]))["pixels"]
+        assert preprocess.made == (0 if filed or instead else 2)
+        assert np.array_equal(found, preprocess([table.columns["image"].values[at] for at in (1, 5)])["pixels"])
+
+
+LONG = "abcdefghijklmnopqrstuvwxyz"  # of letters, and no word that is known
+
+
+@pytest.mark.parametrize("kind", ["tokens", "ngrams"])
+@pytest.mark.parametrize("values", [
+    ["a b c", "", "d"], ["a b c", "a", LONG], ["a", LONG], [" " * 30, "a b"], ["a", "b"],
+], ids=repr)  # fmt: skip
+def test_texts_are_padded_alike_wherever_they_are(tmp_path, monkeypatch, kind, values):
+    monkeypatch.setattr(field_store, "_CHUNK", 2)
+    monkeypatch.setattr(field_store, "_SMALL", 0)
+    said = Column(values, np.arange(len(values)))
+    made = texts() if kind == "tokens" else NgramPreprocess.fit(values, buckets=32, characters=0)
+    kept = [FieldStore("text", made, said, *room) for room in ((1 << 20,), (0, Spill(tmp_path, 0)), (0,))]
+    assert [store.load() for store in kept] == [True, False, False]
+    for count in range(1, len(values) + 1):
+        for at in itertools.permutations(range(len(values)), count):
+            for name, expected in made([values[i] for i in at]).items():
+                for store in kept:
+                    assert np.array_equal(store.items(np.array(at))[name], expected), name
+
+
+class Odd(Preprocess):
+    """Texts as arrays of all shapes: of none, and of a length that is not the first axis."""
+
+    kind = "odd"
+
+    @property
+    def signature(self):
+        shapes = {"count": (), "table": (2, "length"), "mask": ("length",), "both": ("length", 2, 3)}
+        return {name: TensorSpec("float32", shape) for name, shape in shapes.items()}
+
+    def __call__(self, values):
+        longest = max(len(value or "x") for value in values)
+        out = {
+            name: np.full((len(values), *(longest if n == "length" else n for n in spec.shape)), -1.0, np.float32)
+            for name, spec in self.signature.items()
+        }
+        out["mask"][:] = 0
+        for at, value in enumerate(values):
+            numbers = np.array([ord(letter) for letter in value or "x"], np.float32)
+            length = len(numbers)
+            out["count"][at], out["mask"][at, :length] = length, 1
+            out["table"][at, :, :length], out["both"][at, :length] = numbers, numbers[:, None, None]
+        return out
+
+    def save(self, folder):
+        return {}
+
+    @classmethod
+    def load(cls, folder, config):
+        return cls()
+
+
+def test_arrays_may_have_any_shape(tmp_path, monkeypatch):
+    monkeypatch.setattr(field_store, "_CHUNK", 2)
+    monkeypatch.setattr(field_store, "_SMALL", 0)
+    values = ["one", "", "three", "four", "x"]
+    said = Column(values, np.arange(5))
+    kept = [FieldStore("odd", Odd(), said, *room) for room in ((1 << 20,), (0, Spill(tmp_path, 0)))]
+    assert [store.load() for store in kept] == [True, False]
+    for at in ([0, 1, 2, 3, 4], [1, 4], [3, 0], [2]):
+        for name, expected in Odd()([values[i] for i in at]).items():
             for store in kept:
                 assert np.array_equal(store.items(np.array(at))[name], expected), name
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_where_the_disk_is_full_values_are_made_anew(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(record_file, "_without_name", lambda _: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+def test_where_lengths_are_unknown_there_are_no_records(tmp_path):
+    made = texts()
+    store = FieldStore("text", made, Column(["a b", "c"], np.arange(2)), 0, Spill(tmp_path, 1 << 20))
+    store._signature = {"ids": made.signature["ids"]}  # no mask
+    assert store.load()
+    assert store.items(np.array([1]))["ids"].tolist() == [[3, 0]]  # as long as the longest of all
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+
+
+@full
+@pytest.mark.parametrize("buffering", [0, 1 << 13])
+def test_where_the_disk_is_full_values_are_made_anew(table, tmp_path, monkeypatch, buffering):
+    monkeypatch.setattr(field_store, "_SMALL", 0)
+    monkeypatch.setattr(record_file, "_without_name", lambda _: Path("/dev/full").open("w+b", buffering))  # noqa: SIM115
     for store in stores(table, 0, tmp_path).values():
         assert not store.load()
         assert not store.load()
         assert len(next(iter(store.items(np.array([0, 2])).values()))) == 2
+
+
+def test_files_leave_room_on_the_disk_for_what_must_be_written(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(field_store, "_SMALL", 0)
+    monkeypatch.setattr(field_store, "_RESERVE", 1 << 62)
+    preprocess = Counted(size=(4, 4))
+    store = FieldStore("image", preprocess, table.columns["image"], 0, Spill(tmp_path, 0))
+    assert not store.load()
+    before = preprocess.made
+    assert len(store.items(np.array([0, 2]))["pixels"]) == 2
+    assert preprocess.made == before + 2
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(table):

@@ -44,6 +44,17 @@ def test_nothing_said_is_nothing(ngrams):
         ngrams([3])
 
 
+def test_no_text_is_no_row(ngrams):
+    assert {name: array.shape[0] for name, array in ngrams([]).items()} == {"ids": 0, "weights": 0, "mask": 0}
+
+
+def test_texts_are_weighed_together_as_each_alone(ngrams):
+    texts = [*TEXTS, "", "cat " * 40, None, "a dog", "!"]
+    together = dense(ngrams, texts)
+    for row, text in enumerate(texts):
+        np.testing.assert_array_equal(together[row], dense(ngrams, [text])[0])
+
+
 def test_saved_and_read_back_it_is_the_same(ngrams, tmp_path):
     again = load_preprocess(tmp_path, **save_preprocess(ngrams, tmp_path))
     np.testing.assert_array_equal(dense(again, TEXTS), dense(ngrams, TEXTS))

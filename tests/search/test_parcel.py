@@ -47,10 +47,23 @@ def test_few_bytes_go_along():
     assert packed.opened()["x"].tolist() == [0, 1, 2, 3, 4]
 
 
-@needs_files_of_others
+def raising():
+    raise FileNotFoundError("no usable temporary directory")
+
+
+def full(buffering):
+    return lambda: Path("/dev/full").open("w+b", buffering)
+
+
+NOWHERE = {"full at once": full(0), "full at last": full(1 << 13), "no folder": raising}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_where_the_disk_is_full_all_goes_along(monkeypatch):
-    monkeypatch.setattr(parcel, "_without_name", lambda: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
-    packed, file = pack(LARGE)
-    assert file is None
-    assert same(packed.opened())
+@pytest.mark.parametrize("file", NOWHERE.values(), ids=NOWHERE)
+def test_where_there_is_no_room_all_goes_along(monkeypatch, file):
+    monkeypatch.setattr(parcel, "_without_name", file)
+    monkeypatch.setattr(parcel, "_WORTH", 1)
+    for thing in (LARGE, dict.fromkeys(LARGE, LARGE["odd"])):
+        packed, found = pack(thing)
+        assert found is None
+        assert all(np.array_equal(packed.opened()[name], thing[name]) for name in thing)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from curves import Curves, run, story
 
@@ -42,6 +43,19 @@ class Sleepy:
         return Outcome(values, job.stop, False, 0.0)
 
 
+class Large(Sleepy):
+    """Holds more than goes through a pipe, and says what of it a worker has."""
+
+    def __init__(self, number):
+        self.numbers = np.full(1 << 18, number)
+
+    def run(self, job, report):
+        if job.candidate.get("do") == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.numbers[job.trial] += 1  # nobody else sees it
+        return Outcome({"sum": float(self.numbers.sum())}, job.stop, False, 0.0)
+
+
 class Unpicklable(Sleepy):
     def __init__(self):
         self.held = lambda: None
@@ -53,6 +67,21 @@ def executor():
     made.start(Sleepy())
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_workers_share_what_is_large_and_those_that_follow_too(executor, number):
+    executor.start(Large(number))  # after another objective
+    jobs(executor, {}, {"do": "die"}, {}, {})
+    ends = [executor.wait(lambda *_: None) for _ in range(4)]
+    assert ends[1].failure
+    found = [end.outcome.values["sum"] - number * (1 << 18) for end in ends if end.outcome]
+    assert len(found) == 3
+    assert all(1 <= more <= 3 for more in found)  # its own, and what the same worker had done before
+    executor.close()
+    executor.start(Large(3))
+    jobs(executor, {})
+    assert executor.wait(lambda *_: None).outcome.values["sum"] == 3 * (1 << 18) + 1
 
 
 def jobs(executor, *candidates):

@@ -13,7 +13,7 @@ from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, fit_preprocessors, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
-from automm.training import checkpoint, head_rows, ridge
+from automm.training import checkpoint, head_rows, kernel_head, ridge
 from automm.training.closed_form import ClosedForm
 from automm.training.evaluate import fused_blocks, scores
 from automm.training.kernel_head import KernelHead
@@ -201,6 +201,18 @@ def test_left_out_predictions_are_those_of_fits_without_the_row():
         without = ridge.solve(np.asarray, [(x_ND[rest], y_NC[rest], weight_N[rest])], 0.3 * total / less)
         left_out = solved.left_out(x_ND, y_NC, weight_N)[row]
         np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
+
+
+@pytest.mark.parametrize("supports", [1, 7, 8, 20])
+def test_a_kernel_machine_reads_its_supports_some_at_a_time(monkeypatch, supports):
+    monkeypatch.setattr(kernel_head, "_AT_ONCE", 7)
+    torch.manual_seed(0)
+    head = KernelHead(3, 2, supports=supports)
+    head.supports_SD.normal_()
+    head.weight_SC.normal_()
+    x_ND = torch.randn(5, 3)
+    kernel_NS = ridge.gaussian(x_ND.numpy(), head.supports_SD.numpy(), 1.0)
+    np.testing.assert_allclose(head(x_ND).numpy(), kernel_NS @ head.weight_SC.numpy(), atol=1e-6)
 
 
 def test_products_of_nystroem_features_are_the_kernel():

@@ -203,7 +203,7 @@ class TableSource(Source):
             else:
                 usable.append(row)
         problems.close(rows)
-        names = packed(cells[self.id] if self.id in cells else range(rows))
+        names = packed(cells[self.id] if self.id in cells else list(range(rows)))
         whole = Table(schema, {name: _column(c) for name, c in columns.items()}, packed(targets), names)
         beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
         if self.time and times:
@@ -366,6 +366,6 @@ def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group
             if field.modality in FILES:
                 shown = [tables[split].columns[field.name].values for split in (one, other)]
                 check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
-        alike = [{hash(tuple(tables[t].row(i).values())) for i in range(len(tables[t]))} for t in (one, other)]
+        alike = [{hash(repr(tables[t].row(i))) for i in range(len(tables[t]))} for t in (one, other)]
         if alike[0] & alike[1]:
             log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))

@@ -6,6 +6,7 @@ import mmap
 import os
 import pickle
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -46,14 +47,25 @@ def pack(thing: Any) -> tuple[Parcel, IO[bytes] | None]:
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
-    files = Path("/proc") / str(os.getpid()) / "fd"  # by number, those that this process has open; Linux alone
-    if sum(view.nbytes for view in views) >= _WORTH and files.is_dir():
+    if sum(view.nbytes for view in views) >= _WORTH:
+        filed = _filed(pickled, views)
+        if filed is not None:
+            return filed
+    return Parcel(pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL)), None
+
+
+def _filed(pickled: bytes, views: list[memoryview]) -> tuple[Parcel, IO[bytes]] | None:
+    """The parcel whose arrays are in a file; None where the disk is full, or such a file cannot be opened by others."""
+    with suppress(OSError):
         file = _without_name()
         try:
-            return Parcel(pickled, str(files / str(file.fileno())), _written(views, file)), file
-        except OSError:  # the disk is full
-            file.close()
-    return Parcel(pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL)), None
+            path = Path("/proc") / str(os.getpid()) / "fd" / str(file.fileno())  # Linux alone
+            path.open("rb").close()
+            return Parcel(pickled, str(path), _written(views, file)), file
+        except OSError:
+            with suppress(OSError):  # what could not be written is tried once more
+                file.close()
+    return None
 
 
 def _without_name() -> IO[bytes]:

@@ -122,6 +122,7 @@ class Processes(Executor):
             worker.close()
         self._workers.clear()
         self._order.clear()
+        self._inbox = queue.SimpleQueue()  # what they still say is nobody's business
         self._let_go()
 
     def _let_go(self) -> None:
