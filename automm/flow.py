@@ -48,6 +48,7 @@ from automm.types import Goal, Splits, Table
 
 MAJORITY = "majority"
 _MEMBERS = "members"  # the stage that says who is averaged
+_LARGE = 50_000  # training rows from which on nothing is exported beside workers
 
 
 @dataclass(frozen=True)
@@ -464,8 +465,12 @@ class Run:
         self._spend()
 
     def _on_trained(self, name: str) -> None:
-        """Export the winner while what it is compared with is still being trained: at the end a core would idle."""
-        if name == WINNER and self._concluding and not self.finals.weights:
+        """Export the winner while what it is compared with is still being trained: at the end a core would idle.
+
+        Of a large table a process holds much by then, and tracing a graph takes a gigabyte more.
+        """
+        alone = len(self.splits.train) > _LARGE
+        if name == WINNER and self._concluding and not self.finals.weights and not alone:
             self._exported = self._bundle(timed=False)
 
     def _paths(self, values: Mapping[str, Any]) -> dict[str, Path]:

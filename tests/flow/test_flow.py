@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from automm import flow
 from automm.choices import for_modalities
 from automm.config import compose, to_settings
 from automm.errors import DataError, StudyError
@@ -102,6 +103,17 @@ def test_the_bundle_answers_as_the_run_did(finished):
 def test_the_bundle_is_made_before_the_last_baselines_are(finished):
     made = (finished.run_dir / "bundle" / "model.fp32.onnx").stat().st_mtime_ns
     assert made < (finished.run_dir / "checkpoints" / "text_only" / "model.json").stat().st_mtime_ns
+
+
+def test_of_a_large_table_it_is_made_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(flow, "_LARGE", 100)
+    folder = run(settings_in(tmp_path, "search.trials=1")).run_dir
+    made = (folder / "bundle" / "model.fp32.onnx").stat().st_mtime_ns
+    models = [path.stat().st_mtime_ns for path in (folder / "checkpoints").glob("*/model.json")]
+    assert len(models) > 2
+    assert made > max(models)
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+    assert manifest["graphs"][0]["variants"][0]["latency"]
 
 
 def test_the_report_needs_no_network_and_shows_the_samples(finished):
