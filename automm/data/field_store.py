@@ -26,7 +26,6 @@ _CHUNK = 256  # values preprocessed by one call when everything is
 _PROBED = 16  # of the longest values, to learn how long an item of dynamic length gets
 _FREE = 8  # a file takes no more than one part in so many of what is free on its disk: other workers have theirs
 _RESERVE = 2 << 30  # bytes of a disk that files leave to what must be written
-_CHECKED = 64 * _CHUNK  # values after which is looked what is left of it
 _SMALL = 256  # bytes of a value that are not worth a record
 _MASK = "mask"  # the array that says how long an item is
 
@@ -94,13 +93,11 @@ class FieldStore:
         """
         if not self._settled:
             size, most = self._bytes(), self.cache_bytes
-            filed = size > most and self.spill is not None and self._suit_a_file(size, self.spill.folder)
-            if self.spill is not None and not filed:
+            if size > most and self.spill is not None:
+                if self._suit_a_file(size, self.spill.folder):
+                    self._file = self._in_file(self.spill.folder)
                 most = max(most, self.spill.instead)
-            if filed:
-                assert self.spill is not None
-                self._file = self._in_file(self.spill.folder)
-            elif size <= most:
+            if self._file is None and size <= most:
                 self._arrays = self._in_memory()
             self._settled = True
         return self._arrays is not None
@@ -134,13 +131,14 @@ class FieldStore:
         if not self._dynamic:
             return True
         mask = self._signature.get(_MASK)
-        names = {name for spec in self._signature.values() for name in spec.shape if isinstance(name, str)}
-        return mask is not None and len(mask.shape) == 1 and names == set(mask.shape)
+        named = [tuple(n for n in spec.shape if isinstance(n, str)) for spec in self._signature.values()]
+        return mask is not None and len(mask.shape) == 1 and set(named) <= {(), mask.shape}
 
     def _suit_a_file(self, size: int, folder: Path) -> bool:
         """Whether values of so many bytes are large enough each, and have room."""
-        large = size >= _SMALL * len(self.column.values)
-        return large and self._has_records and RecordFile.AVAILABLE and _room(folder) >= size * _FREE
+        large, room = size >= _SMALL * len(self.column.values), _room(folder)
+        fits = room >= size * _FREE and room - size >= _RESERVE
+        return large and fits and self._has_records and RecordFile.AVAILABLE
 
     def _bytes(self) -> int:
         """What all values take once preprocessed; exact for fixed shapes, from the longest values for dynamic ones."""
@@ -191,10 +189,10 @@ class FieldStore:
         if file is None:
             return None
         try:
-            for start, part in self._chunks():
+            for _, part in self._chunks():
                 rows = len(next(iter(part.values())))
                 lengths = _lengths(part) if self._dynamic else np.zeros(rows, np.int64)
-                if not file.add(part, lengths) or (start % _CHECKED == 0 and _room(folder) < _RESERVE):
+                if not file.add(part, lengths) or _room(folder) < _RESERVE:  # others write too
                     file.close()
                     return None
             filled = file.finish(self._pads)

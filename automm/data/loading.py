@@ -22,8 +22,8 @@ class Loader:
     shuffled, and batches filled with whole items up to `batch_size` rows (an item with more rows than that is cut).
     Without `shuffle` rows come in the table's order, with `group_by` items in the order they first appear.
 
-    While something has to be decoded, one batch is prepared ahead in a thread that ends with the iteration; its errors
-    are raised where the batch would have come.
+    While something has to be decoded or read from a file, one batch is prepared ahead in a thread that ends with the
+    iteration; its errors are raised where the batch would have come.
 
     Args:
         table: the rows.

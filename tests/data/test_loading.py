@@ -53,6 +53,12 @@ def stores(table, cache_bytes=1 << 20, folder=None):
     return {f: FieldStore(f, p, table.columns[f], cache_bytes, spill) for f, p in made.items()}
 
 
+def files_serve(monkeypatch, small=0):
+    """However small the values and the disk."""
+    monkeypatch.setattr(field_store, "_SMALL", small)
+    monkeypatch.setattr(field_store, "_RESERVE", 0)
+
+
 def loader(table, cache_bytes=1 << 20, folder=None, **options):
     targets = {"label": np.arange(ROWS), "soft": np.eye(ROWS, dtype=np.float32)}
     options = {"batch_size": 16, "shuffle": True, "seed": 0, **options}
@@ -115,7 +121,7 @@ def test_a_batch_holds_each_item_once_and_is_padded_to_its_own_longest(table, ca
 @pytest.mark.parametrize("chunk", [256, 3])
 def test_all_ways_of_storing_give_the_same_batches(table, tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(field_store, "_CHUNK", chunk)
-    monkeypatch.setattr(field_store, "_SMALL", 0)
+    files_serve(monkeypatch)
     for one, *others in zip(loader(table), loader(table, 0), loader(table, 0, tmp_path), strict=True):
         for other in others:
             for field in table.columns:
@@ -137,7 +143,7 @@ class Counted(ImagePreprocess):
 @pytest.mark.parametrize("small", [0, 1000], ids=["worth a record", "too small for one"])
 @pytest.mark.parametrize("folder", [".", "missing"])
 def test_what_memory_does_not_hold_goes_to_a_file_without_a_name(table, tmp_path, monkeypatch, folder, small):
-    monkeypatch.setattr(field_store, "_SMALL", small)
+    files_serve(monkeypatch, small)
     preprocess = Counted(size=(4, 4))
     for instead in (0, 1 << 20):
         store = FieldStore("image", preprocess, table.columns["image"], 100, Spill(tmp_path / folder, instead))
@@ -160,11 +166,12 @@ LONG = "abcdefghijklmnopqrstuvwxyz"  # of letters, and no word that is known
 ], ids=repr)  # fmt: skip
 def test_texts_are_padded_alike_wherever_they_are(tmp_path, monkeypatch, kind, values):
     monkeypatch.setattr(field_store, "_CHUNK", 2)
-    monkeypatch.setattr(field_store, "_SMALL", 0)
+    files_serve(monkeypatch)
     said = Column(values, np.arange(len(values)))
     made = texts() if kind == "tokens" else NgramPreprocess.fit(values, buckets=32, characters=0)
     kept = [FieldStore("text", made, said, *room) for room in ((1 << 20,), (0, Spill(tmp_path, 0)), (0,))]
     assert [store.load() for store in kept] == [True, False, False]
+    assert [store._file is None for store in kept] == [True, False, True]
     for count in range(1, len(values) + 1):
         for at in itertools.permutations(range(len(values)), count):
             for name, expected in made([values[i] for i in at]).items():
@@ -206,18 +213,20 @@ class Odd(Preprocess):
 
 def test_arrays_may_have_any_shape(tmp_path, monkeypatch):
     monkeypatch.setattr(field_store, "_CHUNK", 2)
-    monkeypatch.setattr(field_store, "_SMALL", 0)
+    files_serve(monkeypatch)
     values = ["one", "", "three", "four", "x"]
     said = Column(values, np.arange(5))
     kept = [FieldStore("odd", Odd(), said, *room) for room in ((1 << 20,), (0, Spill(tmp_path, 0)))]
     assert [store.load() for store in kept] == [True, False]
+    assert [store._file is None for store in kept] == [True, False]
     for at in ([0, 1, 2, 3, 4], [1, 4], [3, 0], [2]):
         for name, expected in Odd()([values[i] for i in at]).items():
             for store in kept:
                 assert np.array_equal(store.items(np.array(at))[name], expected), name
 
 
-def test_where_lengths_are_unknown_there_are_no_records(tmp_path):
+def test_where_lengths_are_unknown_there_are_no_records(tmp_path, monkeypatch):
+    files_serve(monkeypatch)
     made = texts()
     store = FieldStore("text", made, Column(["a b", "c"], np.arange(2)), 0, Spill(tmp_path, 1 << 20))
     store._signature = {"ids": made.signature["ids"]}  # no mask
@@ -229,25 +238,30 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk t
 
 
 @full
+@pytest.mark.parametrize("instead", [0, 1 << 20])
 @pytest.mark.parametrize("buffering", [0, 1 << 13])
-def test_where_the_disk_is_full_values_are_made_anew(table, tmp_path, monkeypatch, buffering):
-    monkeypatch.setattr(field_store, "_SMALL", 0)
+def test_where_the_disk_is_full_memory_serves_or_values_are_made_anew(table, tmp_path, monkeypatch, buffering, instead):
+    files_serve(monkeypatch)
     monkeypatch.setattr(record_file, "_without_name", lambda _: Path("/dev/full").open("w+b", buffering))  # noqa: SIM115
     for store in stores(table, 0, tmp_path).values():
-        assert not store.load()
-        assert not store.load()
+        store.spill = Spill(tmp_path, instead)
+        assert store.load() == store.load() == (instead > 0)
         assert len(next(iter(store.items(np.array([0, 2])).values()))) == 2
 
 
-def test_files_leave_room_on_the_disk_for_what_must_be_written(table, tmp_path, monkeypatch):
+@pytest.mark.parametrize("instead", [0, 1 << 20])
+def test_files_leave_room_on_the_disk_for_what_must_be_written(table, tmp_path, monkeypatch, instead):
     monkeypatch.setattr(field_store, "_SMALL", 0)
-    monkeypatch.setattr(field_store, "_RESERVE", 1 << 62)
+    left = iter([1 << 40, 1 << 30])  # others write, too
+    monkeypatch.setattr(field_store, "_room", lambda _: next(left))
     preprocess = Counted(size=(4, 4))
-    store = FieldStore("image", preprocess, table.columns["image"], 0, Spill(tmp_path, 0))
-    assert not store.load()
+    store = FieldStore("image", preprocess, table.columns["image"], 0, Spill(tmp_path, instead))
+    assert store.load() == (instead > 0)
+    assert store._file is None
+    assert not list(left)
     before = preprocess.made
     assert len(store.items(np.array([0, 2]))["pixels"]) == 2
-    assert preprocess.made == before + 2
+    assert preprocess.made == before + (0 if instead else 2)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(table):

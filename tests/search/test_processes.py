@@ -72,6 +72,7 @@ def executor():
 @pytest.mark.parametrize("number", [1, 2])
 def test_workers_share_what_is_large_and_those_that_follow_too(executor, number):
     executor.start(Large(number))  # after another objective
+    assert executor._file is not None or not Path("/proc/self/fd").is_dir()
     jobs(executor, {}, {"do": "die"}, {}, {})
     ends = [executor.wait(lambda *_: None) for _ in range(4)]
     assert ends[1].failure

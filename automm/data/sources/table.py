@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _FEW = 200  # rows that tell candidates apart by some points of accuracy alone
 _SOME = 2000  # rows on which an accuracy of 80 % has a standard error of nine tenths of a point
+_EXACT = 1 << 53  # whole numbers below are floats too
 _FOLDS = 5  # where there would be no more of them
 
 
@@ -366,6 +367,12 @@ def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group
             if field.modality in FILES:
                 shown = [tables[split].columns[field.name].values for split in (one, other)]
                 check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
-        alike = [{hash(repr(tables[t].row(i))) for i in range(len(tables[t]))} for t in (one, other)]
+        alike = [{_row_key(tables[t], i) for i in range(len(tables[t]))} for t in (one, other)]
         if alike[0] & alike[1]:
             log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))
+
+
+def _row_key(table: Table, row: int) -> int:
+    """A number for all inputs of a row; as a whole number a cell is what it is as a float, for files differ in that."""
+    cells = table.row(row).values()
+    return hash(repr([float(cell) if type(cell) is int and abs(cell) < _EXACT else cell for cell in cells]))

@@ -55,12 +55,15 @@ def pack(thing: Any) -> tuple[Parcel, IO[bytes] | None]:
 
 
 def _filed(pickled: bytes, views: list[memoryview]) -> tuple[Parcel, IO[bytes]] | None:
-    """The parcel whose arrays are in a file; None where the disk is full, or such a file cannot be opened by others."""
+    """The parcel whose arrays are in a file; None where the disk is full, or no path leads to the file."""
     with suppress(OSError):
         file = _without_name()
         try:
             path = Path("/proc") / str(os.getpid()) / "fd" / str(file.fileno())  # Linux alone
-            path.open("rb").close()
+            if not os.path.samestat(
+                path.stat(), os.fstat(file.fileno())
+            ):  # another's, where /proc is that of other processes
+                raise FileNotFoundError(path)
             return Parcel(pickled, str(path), _written(views, file)), file
         except OSError:
             with suppress(OSError):  # what could not be written is tried once more
