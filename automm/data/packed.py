@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _AT_ONCE = 1024  # values that become Python's when all are gone through
 FEW = 1024  # values that are not worth packing
@@ -21,12 +23,7 @@ class Packed(Sequence[Any]):
         array: without nulls.
     """
 
-    TYPES: ClassVar[dict[type, pa.DataType]] = {
-        str: pa.large_string(),
-        bytes: pa.large_binary(),
-        int: pa.int64(),
-        float: pa.float64(),
-    }
+    TYPES: ClassVar[dict[type, str]] = {str: "large_string", bytes: "large_binary", int: "int64", float: "float64"}
 
     def __init__(self, array: pa.Array) -> None:
         self._array = array
@@ -57,7 +54,7 @@ class Packed(Sequence[Any]):
 
     def take(self, at: np.ndarray) -> Packed:
         """The values at these places, in order."""
-        return Packed(self._array.take(pa.array(at)))
+        return Packed(self._array.take(at))
 
 
 def packed(values: Sequence[Any], *, least: int = FEW) -> Sequence[Any]:
@@ -67,7 +64,11 @@ def packed(values: Sequence[Any], *, least: int = FEW) -> Sequence[Any]:
     if kind is None:
         return values
     try:
-        return Packed(pa.array(values, kind, from_pandas=False))
+        import pyarrow as pa
+    except ImportError:  # it comes with the extra that reads tables; some data need none
+        return values
+    try:
+        return Packed(pa.array(values, getattr(pa, kind)(), from_pandas=False))
     except (pa.ArrowException, UnicodeEncodeError, OverflowError):  # half of a surrogate pair, a number beyond 64 bits
         return values
 
