@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _AT_ONCE = 1024  # values that become Python's when all are gone through
-FEW = 1024  # values that are not worth packing
+_FEW = 1024  # values that are not worth packing
 
 
 class Packed(Sequence[Any]):
@@ -57,7 +57,7 @@ class Packed(Sequence[Any]):
         return Packed(self._array.take(at))
 
 
-def packed(values: Sequence[Any], *, least: int = FEW) -> Sequence[Any]:
+def packed(values: Sequence[Any], *, least: int = _FEW) -> Sequence[Any]:
     """The same values in less memory: packed where there are at least so many, and of one type that can be."""
     kinds = set(map(type, values)) if len(values) >= least and isinstance(values, (list, tuple)) else set()
     kind = Packed.TYPES.get(kinds.pop()) if len(kinds) == 1 else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 
+from automm.data.unnamed_file import unnamed_file
 from automm.types import TensorSpec
 
 Arrays = dict[str, np.ndarray]
@@ -46,7 +46,7 @@ class RecordFile:
     def made(cls, folder: Path, signature: Mapping[str, TensorSpec]) -> Self | None:
         """A new one on the disk of a folder; None where none can be made."""
         try:
-            return cls(_without_name(folder), signature)
+            return cls(unnamed_file(folder), signature)
         except OSError:
             return None
 
@@ -103,10 +103,6 @@ class RecordFile:
 def _closed(file: IO[bytes]) -> None:
     with contextlib.suppress(OSError):  # what could not be written is not missed
         file.close()
-
-
-def _without_name(folder: Path) -> IO[bytes]:
-    return tempfile.TemporaryFile(dir=folder)
 
 
 def _shape(spec: TensorSpec, length: int) -> tuple[int, ...]:

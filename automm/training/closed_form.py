@@ -245,14 +245,9 @@ def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
 
 def _left_out(found: ridge.Ridge, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> np.ndarray:
     """What fits without it would give each row of a sample, whose rows are distinct, [S, C]."""
-    place_T = np.full(len(rows), -1)
-    place_T[sample] = np.arange(len(sample))
     out_SC = np.empty((len(sample), len(found.bias_C)))
-    for at_N, x_ND in rows.blocks():
-        sampled_N = place_T[at_N] >= 0
-        if sampled_N.any():
-            block = wanted.block(at_N[sampled_N], x_ND[sampled_N])
-            out_SC[place_T[at_N[sampled_N]]] = found.left_out(*block)
+    for place_N, x_ND in rows.parts_of(sample):
+        out_SC[place_N] = found.left_out(*wanted.block(sample[place_N], x_ND))
     return out_SC
 
 

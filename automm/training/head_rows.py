@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 
 from automm.data.split import take
+from automm.data.unnamed_file import unnamed_file
 from automm.errors import TrialFailed
 from automm.model import Absent, Model
 from automm.tasks.task import Task
@@ -71,7 +71,7 @@ class HeadRows:
         self.kept_TD = np.empty(shape, np.float32) if size <= most else None
         self._file: IO[bytes] | None = None
         if self.kept_TD is None and folder is not None and size * _FREE <= shutil.disk_usage(folder).free:
-            self._file = _file_in(folder)
+            self._file = unnamed_file(folder, buffering=0)
         try:
             mean_D, deviation_D = self._moments()
         except BaseException:
@@ -116,13 +116,19 @@ class HeadRows:
         if self.kept_TD is not None:
             kept: np.ndarray = self.kept_TD[rows]
             return kept
+        out = np.empty((len(rows), sum(self.fusion.parts)), np.float32)
+        for place_N, x_ND in self.parts_of(rows):
+            out[place_N] = x_ND
+        return out
+
+    def parts_of(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of these distinct rows, some at a time: where in `rows` they are, and what the head reads of them, [N, D]."""
         place_T = np.full(len(self), -1)
         place_T[rows] = np.arange(len(rows))
-        out = np.empty((len(rows), sum(self.fusion.parts)), np.float32)
         for at_N, x_ND in self.blocks():
             wanted_N = place_T[at_N] >= 0
-            out[place_T[at_N[wanted_N]]] = x_ND[wanted_N]
-        return out
+            if wanted_N.any():
+                yield place_T[at_N[wanted_N]], x_ND[wanted_N]
 
     def products(self) -> np.ndarray:
         """Of every row with every row, float64 [T, T]; where rows are kept.
@@ -202,11 +208,6 @@ class HeadRows:
         with torch.inference_mode():
             scaled: np.ndarray = self.fusion.scaled(torch.from_numpy(raw_ND).to(device_of(self.model))).cpu().numpy()
         return scaled
-
-
-def _file_in(folder: Path) -> IO[bytes]:
-    """A file without a name, on the disk of a folder."""
-    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 _remembered: OrderedDict[bytes, np.ndarray] = OrderedDict()  # by a digest of the rows, the last used last

@@ -15,6 +15,7 @@ from automm.errors import TrialFailed
 
 _NEGLIGIBLE = 1e-10  # of all eigenvalues together: directions that supports do not tell apart
 _TOO_SMALL = "training.l2 is too small for these rows to determine a solution"
+_NO_KERNEL = "the kernel among training.supports rows cannot be factored; the features they have may not be finite"
 
 FeatureMap = Callable[[np.ndarray], np.ndarray]  # [N, D] -> float64 [N, P]
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # x [N, D], y [N, C], weight [N]
@@ -164,7 +165,11 @@ class Nystroem:
     def __init__(self, supports_SD: np.ndarray, kernel_SS: np.ndarray, gamma: float) -> None:
         self.supports_SD, self.gamma = supports_SD, gamma
         alike = np.full(len(kernel_SS), _NEGLIGIBLE * np.trace(kernel_SS))  # supports that are one make no zero
-        self._root_SS = _inverse_root(kernel_SS.T, alike, "the kernel among the supports is no kernel's")
+        self._root_SS = _inverse_root(
+            kernel_SS.T,
+            alike,
+            _NO_KERNEL,
+        )
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
         """float64 [N, S]."""

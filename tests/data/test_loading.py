@@ -242,7 +242,7 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk t
 @pytest.mark.parametrize("buffering", [0, 1 << 13])
 def test_where_the_disk_is_full_memory_serves_or_values_are_made_anew(table, tmp_path, monkeypatch, buffering, instead):
     files_serve(monkeypatch)
-    monkeypatch.setattr(record_file, "_without_name", lambda _: Path("/dev/full").open("w+b", buffering))  # noqa: SIM115
+    monkeypatch.setattr(record_file, "unnamed_file", lambda _: Path("/dev/full").open("w+b", buffering))  # noqa: SIM115
     for store in stores(table, 0, tmp_path).values():
         store.spill = Spill(tmp_path, instead)
         assert store.load() == store.load() == (instead > 0)

@@ -61,7 +61,7 @@ NOWHERE = {"full at once": full(0), "full at last": full(1 << 13), "no folder": 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
 @pytest.mark.parametrize("file", NOWHERE.values(), ids=NOWHERE)
 def test_where_there_is_no_room_all_goes_along(monkeypatch, file):
-    monkeypatch.setattr(parcel, "_without_name", file)
+    monkeypatch.setattr(parcel, "unnamed_file", file)
     monkeypatch.setattr(parcel, "_WORTH", 1)
     for thing in (LARGE, dict.fromkeys(LARGE, LARGE["odd"])):
         packed, found = pack(thing)

@@ -151,7 +151,7 @@ def test_where_the_disk_is_full_after_all_rows_are_read_again(gappy, candidate, 
     _, model, _ = gappy.fit(chosen)
     kept = scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16)
     monkeypatch.setattr(head_rows, "IN_MEMORY", 0)
-    monkeypatch.setattr(head_rows, "_file_in", lambda _: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(head_rows, "unnamed_file", lambda *_, **__: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
     _, model, _ = gappy.fit(chosen, save_to=tmp_path / "state.safetensors")
     np.testing.assert_allclose(scores(model, gappy.task, gappy.job(chosen).valid, batch_size=16), kept, atol=1e-4)
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
@@ -51,14 +52,22 @@ def make(folder: Path, rows: int, seed: int = 0) -> Path:
     return path
 
 
-def watched(command: list[str]) -> tuple[float, float, float]:
-    """Run it; seconds, and the most gigabytes of anonymous and of all resident memory its processes ever held."""
+def watched(command: list[str], timeline: TextIO | None = None) -> tuple[float, float, float]:
+    """Run it; seconds, and the most gigabytes of anonymous and of all resident memory its processes ever held.
+
+    A timeline gets a line a sample: seconds, both together, and both of each process.
+    """
     began = time.monotonic()
     process = subprocess.Popen(command)
     own = resident = 0.0
     while process.poll() is None:
         held = [_held(pid) for pid in _family(process.pid)]
-        own, resident = max(own, sum(h[0] for h in held)), max(resident, sum(h[1] for h in held))
+        owned, held_in_all = sum(h[0] for h in held), sum(h[1] for h in held)
+        own, resident = max(own, owned), max(resident, held_in_all)
+        if timeline is not None:
+            each = " ".join(f"{one / 1e6:.2f}/{all_ / 1e6:.2f}" for one, all_ in held)
+            timeline.write(f"{time.monotonic() - began:.1f} {owned / 1e6:.2f}/{held_in_all / 1e6:.2f} {each}\n")
+            timeline.flush()
         time.sleep(0.2)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
@@ -96,9 +105,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 60_000, 100_000])
+    parser.add_argument("--timeline", type=Path, help="write down what is held when, GB of its own/resident")
     parser.add_argument("overrides", nargs="*", help="further overrides for automm")
     asked = parser.parse_args()
     weights, out = asked.weights.resolve(), asked.out.resolve()
+    timeline = None if asked.timeline is None else asked.timeline.open("w", encoding="utf-8")
     found, lines = [], ["| rows | images | seconds | GB of its own | GB resident |", "|---|---|---|---|---|"]
     for rows in asked.rows:
         folder = out / str(rows)
@@ -110,7 +121,7 @@ def main() -> None:
             "encoder.image.options.timm.image_size=32",
             f"encoder.image.weights=file:{weights / 'effnet' / 'model.safetensors'}", "search.trials=2",
             f"cache_dir={out / 'cache'}", f"run.dir={folder / f'run-{time.time_ns()}'}", *asked.overrides,
-        ])  # fmt: skip
+        ], timeline)  # fmt: skip
         found.append((rows, resident))
         lines.append(f"| {rows:,} | {-(-rows // ROWS_AN_IMAGE):,} | {seconds:.0f} | {own:.2f} | {resident:.2f} |")
         print("\n".join(lines), flush=True)  # after every table, for the next one may take long

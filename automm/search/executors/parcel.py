@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from automm.data.unnamed_file import unnamed_file
 
 _WORTH = 1 << 20  # bytes of arrays that are worth a file
 _ALIGNED = 64  # bytes: what Arrow asks of its buffers
@@ -57,22 +58,16 @@ def pack(thing: Any) -> tuple[Parcel, IO[bytes] | None]:
 def _filed(pickled: bytes, views: list[memoryview]) -> tuple[Parcel, IO[bytes]] | None:
     """The parcel whose arrays are in a file; None where the disk is full, or no path leads to the file."""
     with suppress(OSError):
-        file = _without_name()
+        file = unnamed_file()
         try:
             path = Path("/proc") / str(os.getpid()) / "fd" / str(file.fileno())  # Linux alone
-            if not os.path.samestat(
-                path.stat(), os.fstat(file.fileno())
-            ):  # another's, where /proc is that of other processes
-                raise FileNotFoundError(path)
+            if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                raise FileNotFoundError(path)  # what /proc shows are not the processes here
             return Parcel(pickled, str(path), _written(views, file)), file
         except OSError:
             with suppress(OSError):  # what could not be written is tried once more
                 file.close()
     return None
-
-
-def _without_name() -> IO[bytes]:
-    return tempfile.TemporaryFile()
 
 
 def _written(views: list[memoryview], file: IO[bytes]) -> tuple[tuple[int, int], ...]:
