@@ -89,7 +89,8 @@ def contenders(
     """The defaults and `search.runoff` others, the best first, that came to the last rung; nobody where one is all.
 
     Whoever leads is among them, wherever it came to, and of those with the same figures the first alone. With
-    `search.timeout` only as many as a fifth of that should last for on one worker, by what their trials took.
+    `search.timeout` only as many as a fifth of that should last for, by what their trials took, as many side by side as
+    were in the search.
 
     Args:
         found: the search.
@@ -108,8 +109,8 @@ def contenders(
         if len(chosen) <= search.runoff and all(trial.values != each.values for each in chosen):
             chosen.append(trial)
     limit = math.inf if search.timeout is None else _SHARE * search.timeout
-    wanted = len(chosen)
-    while chosen and folds * sum(trial.seconds for trial in chosen) > limit:
+    wanted, side_by_side = len(chosen), max(1.0, sum(trial.seconds for trial in found.trials) / found.seconds)
+    while chosen and folds * sum(trial.seconds for trial in chosen) > limit * side_by_side:
         chosen.pop()
     if len(chosen) < max(len(ahead), 2):
         chosen = []

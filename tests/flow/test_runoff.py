@@ -9,6 +9,7 @@ import pytest
 
 from automm import flow, runoff
 from automm.config import compose, to_settings
+from automm.data.sources.table import TableSource
 from automm.data.split import joined, take
 from automm.errors import TrialFailed
 from automm.flow import Run
@@ -69,7 +70,7 @@ def judged_by_hand(stages, number, metric, folder):
     """The mean of a metric over the training rows, each judging a fit to the other folds and the validation rows."""
     splits, total = stages.splits, 0.0
     folder.mkdir(exist_ok=True)
-    for fold in range(5):
+    for fold in range(10):
         out = splits.runoff_folds == fold
         learnt = joined(take(splits.train, np.flatnonzero(~out)), splits.valid)
         own = take(splits.train, np.flatnonzero(out))
@@ -89,20 +90,30 @@ def trial(number, accuracy, state="completed", seconds=1.0, epochs=1):
     return Trial(number, {"at": number}, epochs=epochs, values={"accuracy": accuracy}, state=state, seconds=seconds)
 
 
-def searched(*trials, best):
-    return SearchResult(trials[best], list(trials), "trials", 1.0)
+def searched(*trials, best, seconds=100.0):
+    return SearchResult(trials[best], list(trials), "trials", seconds)
 
 
 def test_the_folds_share_out_the_training_rows_and_keep_groups_together(table):
     with started(table) as stages:
         splits = stages.splits
-    assert sorted(np.unique(splits.runoff_folds)) == [0, 1, 2, 3, 4]
+    assert sorted(np.unique(splits.runoff_folds)) == list(range(10))
     assert len(splits.runoff_folds) == len(splits.train)
     texts = [splits.train.columns["text"].values[at] for at in splits.train.columns["text"].index]
     people = {line.split(",")[0]: line.split(",")[1] for line in table.read_text().splitlines()[1:]}
     fold_of = {}
     for text, fold in zip(texts, splits.runoff_folds, strict=True):
         assert fold_of.setdefault(people[text], fold) == fold
+
+
+@pytest.mark.parametrize(("people", "folds"), [(40, 10), (8, 5), (6, None)])
+def test_fewer_folds_where_rows_of_few_groups_belong_together(tmp_path, people, folds):
+    rows = [f"{row * row / 100},person {row % people},k{row // 40 % 3}" for row in range(1600)]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["number,who,kind", *rows]) + "\n", encoding="utf-8")
+    splits = TableSource(train=str(path), target="kind", group="who", folds=1).load(0, tmp_path)
+    found = splits.runoff_folds
+    assert (found is None) if folds is None else (set(found) == set(range(folds)))
 
 
 def test_contenders_are_judged_by_the_training_rows_each_when_it_was_not_learnt_from(table, capsys):
@@ -112,17 +123,17 @@ def test_contenders_are_judged_by_the_training_rows_each_when_it_was_not_learnt_
         for number, judged in found.runoff.values.items():
             by_hand = judged_by_hand(stages, number, "accuracy", table.parent / "by_hand")
             assert judged["accuracy"] == pytest.approx(by_hand)
-    assert (found.runoff.rows, found.runoff.folds, len(found.runoff.values)) == (rows, 5, 3)
+    assert (found.runoff.rows, found.runoff.folds, len(found.runoff.values)) == (rows, 10, 3)
     assert 0 in found.runoff.values
     accuracies = {number: judged["accuracy"] for number, judged in found.runoff.values.items()}
     assert accuracies[found.best.number] == max(accuracies.values())
     assert values["best"]["valid"]["accuracy"] == accuracies[values["best"]["trial"]]
     assert {int(number) for number in values["best"]["runoff"]["values"]} == set(accuracies)
     assert values["seconds"]["runoff"] > 0
-    assert f"once more, by {rows} training rows in 5 folds" in capsys.readouterr().err
+    assert f"once more, by {rows} training rows in 10 folds" in capsys.readouterr().err
     assert not (table.parent / "run" / "checkpoints" / "runoff").exists()
     page = (table.parent / "run" / "report.html").read_text(encoding="utf-8")
-    assert f"judged once more by {rows} rows in 5 folds" in page
+    assert f"judged once more by {rows} rows in 10 folds" in page
 
 
 def test_less_is_better_where_the_metric_is_an_error_and_networks_are_trained_as_long(table):
@@ -166,8 +177,8 @@ def test_a_runoff_goes_on_where_it_was_stopped(table, monkeypatch, after):
     stop_at[0] = None
     with started(table) as stages:
         resumed = stages.searched
-    assert len(set(fits)) == 15
-    assert len(fits) == 15 + after  # what was not written down is done again
+    assert len(set(fits)) == 30
+    assert len(fits) == 30 + after  # what was not written down is done again
     with started(table, f"run.dir={table.parent / 'other'}") as stages:
         at_once = stages.searched
     assert resumed.runoff.values == at_once.runoff.values
@@ -306,6 +317,8 @@ def test_contenders_are_the_defaults_and_the_best_that_were_trained_as_long():
     assert [n for n, _ in numbers(found, timeout=60.0, said=said)] == [0, 1]  # a fifth is 12 s, two take 10
     assert "2 of 3 last candidates are judged once more: fits of more would take over 12 s" in said[0]
     assert numbers(found, timeout=40.0) == []
+    two_workers = replace(found, seconds=sum(each.seconds for each in trials) / 2)
+    assert [n for n, _ in numbers(two_workers, timeout=40.0)] == [0, 1, 5]  # 16 s of work in 8 s
     assert numbers(searched(trial(0, 0.7), best=0)) == []
     assert [n for n, _ in numbers(searched(trial(0, 0.9), trial(1, 0.7), best=0))] == [0, 1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -32,6 +33,7 @@ _FEW = 200  # rows that tell candidates apart by some points of accuracy alone
 _SOME = 2000  # rows on which an accuracy of 80 % has a standard error of nine tenths of a point
 _EXACT = 1 << 53  # whole numbers below are floats too
 _FOLDS = 5  # where there would be no more of them
+_RUNOFF_FOLDS = (10, _FOLDS)  # the first that groups allow: of fewer, fits learn from less (Kohavi, IJCAI 1995)
 
 
 @dataclass(frozen=True)
@@ -278,10 +280,11 @@ class TableSource(Source):
         if self.time or not self.target or len(tables["valid"]) >= _SOME:
             return None
         train = tables["train"]
-        try:
-            return split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train, cells))
-        except DataError:  # too many rows belong together
-            return None
+        at_random = self._at_random(train, cells)
+        for folds in _RUNOFF_FOLDS:
+            with suppress(DataError):  # too many rows belong together
+                return split_folds(len(train), folds=folds, seed=seed, **at_random)
+        return None
 
     def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
         """Move rows out of the training table into one of their own."""
