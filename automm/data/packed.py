@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
+from automm.types import Column
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -79,3 +81,10 @@ def picked(values: Sequence[Any], at: np.ndarray) -> Sequence[Any]:
         return values.take(at)
     array: Any = values
     return array[at] if isinstance(array, np.ndarray) else [values[i] for i in at]
+
+
+def column_of(cells: Sequence[Any]) -> Column:
+    """A column that keeps every value of its cells once; None is a missing cell."""
+    numbers: dict[Any, int] = {}
+    index = [-1 if cell is None else numbers.setdefault(cell, len(numbers)) for cell in cells]
+    return Column(packed(list(numbers)), np.array(index, np.int64))

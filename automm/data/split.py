@@ -1,17 +1,15 @@
-"""Splitting a table in two: seeded, stratified or grouped, and without leakage."""
+"""Splitting a table in two: seeded, stratified or grouped."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from automm.data.packed import packed, picked
 from automm.errors import DataError
-from automm.types import Column, Splits, Table
+from automm.types import Column, Table
 
 
 def split_rows(
@@ -145,33 +143,6 @@ def joined(first: Table, second: Table) -> Table:
         packed([*first.ids, *second.ids]),
         {name: np.concatenate([values, second.groups[name]]) for name, values in first.groups.items()},
     )
-
-
-def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[str, str], what: str) -> None:
-    """Raise unless no value of `first` is in `second`.
-
-    Raises:
-        DataError: leakage; the message counts the shared values and shows three.
-    """
-    shared = sorted(map(str, set(first) & set(second)))
-    if shared:
-        some = ", ".join(f"{value:.80}" for value in shared[:3])  # bytes of an image are longer
-        raise DataError(
-            f"the {names[0]} and {names[1]} sets share {len(shared)} {what}(s), such as {some}: "
-            "what is measured would be memory, not learning. Next: remove them from one of the two."
-        )
-
-
-def check_apart(splits: Splits, field: str) -> None:
-    """Raise unless no two splits share a value of this field.
-
-    Raises:
-        DataError: as `check_disjoint`.
-    """
-    named = {"train": splits.train, "validation": splits.valid, "test": splits.test}
-    shown = {name: table.columns[field].values for name, table in named.items() if table is not None}
-    for one, other in itertools.combinations(shown, 2):
-        check_disjoint(shown[one], shown[other], names=(one, other), what=field)
 
 
 def _strata(values: np.ndarray, fraction: float) -> np.ndarray:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from automm.data.split import check_disjoint, joined, linked, same_inputs, split_folds, split_latest, split_rows, take
+from automm.data.apart import check_disjoint
+from automm.data.split import joined, linked, same_inputs, split_folds, split_latest, split_rows, take
 from automm.errors import DataError
 from automm.types import Column, FieldSpec, Schema, Table
 

@@ -1,47 +1,16 @@
-import json
 import logging
-import sys
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from tables_of_things import COLOURS, failure, load, pictures, rows, write_csv, write_jsonl
 
 from automm import registry
 from automm.data.schema import infer
 from automm.data.sources.table import TableSource
-from automm.encoders.encoder import Encoder
-from automm.errors import ConfigError, DataError, MissingExtra, OutOfRange, UnknownKey
-from automm.runtime.wav import wav_bytes
+from automm.errors import DataError, OutOfRange, UnknownKey
 from automm.types import PAIR
-
-COLOURS = ["red", "green", "blue", "white"]
-
-
-def rows(n=40, first=0):
-    """Two rows share each picture."""
-    return [
-        {"picture": f"img/{first + i // 2}.png", "title": f"thing number {first + i}", "colour": COLOURS[i // 2 % 4],
-         "who": f"person {first + i // 4}"}
-        for i in range(n)
-    ]  # fmt: skip
-
-
-def pictures(folder, table):
-    (folder / "img").mkdir(parents=True, exist_ok=True)
-    for name in {row["picture"] for row in table if row["picture"]}:
-        Image.new("RGB", (6, 5), (len(name), 0, 0)).save(folder / name)
-
-
-def write_csv(path, table, delimiter=","):
-    lines = [delimiter.join(table[0])] + [delimiter.join(map(str, row.values())) for row in table]
-    path.write_text("\n".join(lines) + "\n")
-
-
-def write_jsonl(path, table):
-    path.write_text("\n".join(json.dumps(row) for row in table) + "\n\n")
-
 
 WRITERS = {
     "csv": write_csv,
@@ -56,17 +25,6 @@ def table(tmp_path):
     pictures(tmp_path, rows())
     write_csv(tmp_path / "t.csv", rows())
     return tmp_path / "t.csv"
-
-
-def load(file, **options):
-    asked = {"train": str(file), "target": "colour", "drop": ["who"], "folds": 1, **options}
-    return TableSource(**asked).load(0, file.parent)
-
-
-def failure(file, **options):
-    with pytest.raises(DataError) as caught:
-        load(file, **options)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -98,28 +56,6 @@ def test_without_a_target_a_row_is_a_pair(table, caplog):
     assert [(f.name, f.role) for f in splits.train.schema.fields] == [("picture", "input"), ("title", "input")]
     assert {target for t in (splits.train, splits.valid, splits.test) for target in t.targets} == {PAIR}
     assert "a row is a pair, picture and title belong together" in caplog.text
-
-
-def test_rows_that_share_an_image_or_a_group_stay_together(table):
-    splits = load(table)
-    shown = [set(t.columns["picture"].values) for t in (splits.train, splits.valid, splits.test)]
-    assert not shown[0] & shown[1]
-    assert not shown[0] & shown[2]
-    assert not shown[1] & shown[2]
-    grouped = load(table, group="who", drop=[])
-    people = [{rows()[i]["who"] for i in t.ids} for t in (grouped.train, grouped.valid, grouped.test)]
-    assert not people[0] & people[1]
-    assert not people[0] & people[2]
-    assert not people[1] & people[2]
-
-
-def test_rows_alike_in_all_inputs_stay_together(tmp_path):
-    table = [{"title": f"the same words {i // 2}", "colour": COLOURS[i % 4]} for i in range(60)]
-    write_csv(tmp_path / "t.csv", table)
-    splits = TableSource(train=str(tmp_path / "t.csv"), target="colour").load(0, tmp_path)
-    texts = [set(t.columns["title"].values) for t in (splits.train, splits.valid, splits.test)]
-    assert not texts[0] & texts[1]
-    assert not (texts[0] | texts[1]) & texts[2]
 
 
 def test_given_files_are_taken_as_they_are(table, tmp_path):
@@ -155,41 +91,6 @@ def test_missing_cells_are_missing_modalities(tmp_path):
     assert [cells[i]["picture"] for i in (0, 1, 5)] == [None] * 3
     assert cells[2]["title"] is None
     assert len(cells) == 40
-
-
-def test_leakage_between_given_files_is_an_error(table, tmp_path):
-    write_csv(tmp_path / "v.csv", [*rows(8, 100), rows()[3]])
-    pictures(tmp_path, rows(8, 100))
-    assert "train and validation sets share 1 'picture' image(s)" in failure(table, valid=str(tmp_path / "v.csv"))
-    (tmp_path / "v.csv").write_text("title,colour,who\nmy very own words,red,person 3\n")
-    message = failure(table, valid=str(tmp_path / "v.csv"), group="who", drop=["picture"])
-    assert "share 1 value of 'who'(s), such as person 3" in message
-
-
-def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
-    for name, texts in (("t", 12), ("v", 3)):
-        write_csv(tmp_path / f"{name}.csv", [{"title": f"words that repeat {i}", "c": i % 2} for i in range(texts)])
-    source = TableSource(train=str(tmp_path / "t.csv"), target="c", valid=str(tmp_path / "v.csv"), test_fraction=0)
-    with caplog.at_level(logging.WARNING):
-        source.load(0, tmp_path)
-    assert "share 3 rows alike" in caplog.text
-
-
-def test_rows_are_alike_whatever_type_a_file_has_for_their_numbers(tmp_path, caplog):
-    """Cells are floats where one of the column is; and -1 and -2 are not alike, though Python hashes them alike."""
-    for name, cells in (("train", ["-1.5", "-1", "3"]), ("test", ["3", "-2", "7"])):
-        rows = [f"{cell},{number % 2}" for number, cell in enumerate(cells * 8)]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["x,y", *rows]) + "\n", encoding="utf-8")
-    source = TableSource(
-        train=str(tmp_path / "train.csv"),
-        valid=str(tmp_path / "test.csv"),
-        target="y",
-        test_fraction=0,
-        columns={"x": "numeric"},
-    )
-    with caplog.at_level("WARNING", logger="automm"):
-        source.load(0, tmp_path)
-    assert "the train and validation sets share 1 rows alike in all inputs" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -324,38 +225,6 @@ def test_bad_modalities_are_named(table):
         TableSource(valid_fraction=0)
 
 
-def test_folds_are_drawn_from_the_training_table_alone(table, tmp_path):
-    splits = load(table, folds=4)
-    assert len(splits.folds) == len(splits.train) + len(splits.valid)
-    assert (splits.folds[: len(splits.train)] > 0).all()
-    assert (splits.folds[len(splits.train) :] == 0).all()
-    write_csv(tmp_path / "v.csv", rows(8, 100))
-    pictures(tmp_path, rows(8, 100))
-    with pytest.raises(ConfigError, match=r"data.folds=4: .*v.csv validates"):
-        load(table, folds=4, valid=str(tmp_path / "v.csv"))
-    for options in ({"folds": 0}, {"folds": 2, "time": "who"}):
-        with pytest.raises(OutOfRange, match=r"data\.folds="):
-            load(table, **options)
-
-
-def test_few_rows_are_judged_by_all_of_them(table, tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    assert load(table, folds=None).folds is None
-    assert "too many belong together for 5 folds" in caplog.text
-    assert load(table, folds=None, target=None, drop=["who", "colour"]).folds is None  # pairs
-    (tmp_path / "many.csv").write_text(
-        "\n".join(["when,size,kind", *(f"{i},{i * i / 100},k{i % 3}" for i in range(1600))]) + "\n"
-    )
-    many = {"train": str(tmp_path / "many.csv"), "target": "kind"}
-    assert TableSource(**many).load(0, tmp_path).folds is None
-    assert "validates once" not in caplog.text
-    few = TableSource(**many, valid_fraction=0.1).load(0, tmp_path)
-    assert len(few.folds) == len(few.train) + len(few.valid) == 1360
-    assert set(few.folds) == {0, 1, 2, 3, 4}
-    assert "each of the 1360 validates once" in caplog.text
-    assert TableSource(**many, time="when", valid_fraction=0.1).load(0, tmp_path).folds is None
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -408,92 +277,3 @@ def test_images_that_leave_the_folder_are_not_opened_unless_allowed(tmp_path, ca
     assert "skipped 1 of" in caplog.text
     if case != "a URL":
         assert load(home / "t.csv", outside=True)
-
-
-@pytest.fixture
-def an_encoder_of_audio(monkeypatch):
-    """As a notebook registers one: what it computes is no business of a table's."""
-    monkeypatch.setitem(
-        registry._session, ("encoder", "listener"), type("Listener", (Encoder,), {"MODALITIES": ("audio",)})
-    )
-    registry.get.cache_clear()
-    yield
-    registry.get.cache_clear()
-
-
-def clips(folder, table):
-    (folder / "img").mkdir(parents=True, exist_ok=True)
-    for name in {row["picture"] for row in table if row["picture"]}:
-        (folder / name).write_bytes(wav_bytes(np.full(50, len(name), np.int16), 8000))
-
-
-def spoken(n=40, first=0):
-    """As `rows`, with clips for pictures."""
-    return [{**row, "picture": row["picture"].replace("png", "wav")} for row in rows(n, first)]
-
-
-BAD_CLIPS = {
-    "missing": (lambda clip: clip.unlink(), "img/2.wav' does not exist"),
-    "cut short": (lambda clip: clip.write_bytes(clip.read_bytes()[:-1]), "claims 100 bytes of samples and it holds 99"),
-    "a claim of gigabytes": (
-        lambda clip: clip.write_bytes(clip.read_bytes()[:40] + b"\xff" * 4),
-        "claims 4,294,967,295",
-    ),
-    "no audio": (lambda clip: clip.write_bytes(b"words"), "img/2.wav' cannot be read"),
-}
-
-
-@pytest.mark.usefixtures("an_encoder_of_audio")
-@pytest.mark.parametrize("check", ["decode", "header"])
-@pytest.mark.parametrize("case", BAD_CLIPS)
-def test_a_bad_clip_is_named_or_skipped_and_counted(tmp_path, case, check, caplog):
-    break_it, problem = BAD_CLIPS[case]
-    clips(tmp_path, spoken())
-    break_it(tmp_path / "img/2.wav")
-    write_csv(tmp_path / "t.csv", spoken())
-    assert problem in failure(tmp_path / "t.csv", check_images=check)
-    with caplog.at_level(logging.WARNING):
-        splits = load(tmp_path / "t.csv", on_error="skip", check_images=check)
-    kept = {i for t in (splits.train, splits.valid, splits.test) for i in t.ids}
-    assert kept == set(range(40)) - {4, 5}
-    assert "skipped 2 of 40" in caplog.text
-
-
-@pytest.mark.usefixtures("an_encoder_of_audio")
-def test_clips_are_fields_whose_rows_stay_together(tmp_path):
-    table = spoken()
-    table[7]["picture"] = ""
-    clips(tmp_path, table)
-    write_csv(tmp_path / "t.csv", table)
-    splits = load(tmp_path / "t.csv")
-    parts = (splits.train, splits.valid, splits.test)
-    assert splits.train.schema["picture"].modality == "audio"
-    assert {i: t.row(at)["picture"] for t in parts for at, i in enumerate(t.ids)} == {
-        i: str(tmp_path / row["picture"]) if row["picture"] else None for i, row in enumerate(table)
-    }
-    heard = [set(t.columns["picture"].values) for t in parts]
-    assert sum(map(len, heard)) == len(set.union(*heard))
-    clips(tmp_path, spoken(8, 100))
-    write_csv(tmp_path / "v.csv", [*spoken(8, 100), table[3]])
-    assert "share 1 'picture' audio(s)" in failure(tmp_path / "t.csv", valid=str(tmp_path / "v.csv"))
-
-
-@pytest.mark.usefixtures("an_encoder_of_audio")
-def test_clips_that_leave_the_folder_are_not_opened_unless_allowed(tmp_path):
-    table, home = spoken(), tmp_path / "home"
-    clips(home, table)
-    (tmp_path / "secret.wav").write_bytes((home / "img/0.wav").read_bytes())
-    table[2]["picture"] = "../secret.wav"
-    write_csv(home / "t.csv", table)
-    assert "leaves the folder of the table" in failure(home / "t.csv")
-    assert load(home / "t.csv", outside=True)
-
-
-@pytest.mark.usefixtures("an_encoder_of_audio")
-def test_a_format_that_needs_an_extra_is_no_broken_file(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "soundfile", None)
-    clips(tmp_path, spoken())
-    (tmp_path / "img/2.wav").write_bytes(b"fLaC" + bytes(50))
-    write_csv(tmp_path / "t.csv", spoken())
-    with pytest.raises(MissingExtra, match=r"img/2\.wav is no plain WAV file.*automm\[audio\]"):
-        load(tmp_path / "t.csv", on_error="skip")

@@ -9,7 +9,6 @@ import pytest
 
 from automm import flow, runoff
 from automm.config import compose, to_settings
-from automm.data.sources.table import TableSource
 from automm.data.split import joined, take
 from automm.errors import TrialFailed
 from automm.flow import Run
@@ -104,16 +103,6 @@ def test_the_folds_share_out_the_training_rows_and_keep_groups_together(table):
     fold_of = {}
     for text, fold in zip(texts, splits.runoff_folds, strict=True):
         assert fold_of.setdefault(people[text], fold) == fold
-
-
-@pytest.mark.parametrize(("people", "folds"), [(40, 10), (8, 5), (6, None)])
-def test_fewer_folds_where_rows_of_few_groups_belong_together(tmp_path, people, folds):
-    rows = [f"{row * row / 100},person {row % people},k{row // 40 % 3}" for row in range(1600)]
-    path = tmp_path / "train.csv"
-    path.write_text("\n".join(["number,who,kind", *rows]) + "\n", encoding="utf-8")
-    splits = TableSource(train=str(path), target="kind", group="who", folds=1).load(0, tmp_path)
-    found = splits.runoff_folds
-    assert (found is None) if folds is None else (set(found) == set(range(folds)))
 
 
 def test_contenders_are_judged_by_the_training_rows_each_when_it_was_not_learnt_from(table, capsys):

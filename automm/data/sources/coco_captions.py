@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from automm.data.apart import check_apart
 from automm.data.captions import Captions, broken_among, inside
 from automm.data.image_files import check_mode
 from automm.data.json_records import lack, need_path, read_json, records
 from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
-from automm.data.split import check_apart, split_rows, take
+from automm.data.split import split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
 from automm.types import Skipped, Splits, Table
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -12,28 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.apart import check_tables
 from automm.data.audio_files import broken_clips
+from automm.data.drawing import Drawing
 from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
-from automm.data.packed import packed
+from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
 from automm.data.schema import infer, infer_columns
 from automm.data.source import Source
-from automm.data.split import check_disjoint, linked, same_inputs, split_folds, split_latest, split_rows, take
+from automm.data.split import take
 from automm.data.table_files import Cells
 from automm.errors import ConfigError, DataError, OutOfRange, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, reader
-from automm.types import FILES, PAIR, Column, FieldSpec, Schema, Skipped, Splits, Table
+from automm.types import PAIR, FieldSpec, Schema, Skipped, Splits, Table
 
 log = logging.getLogger(__name__)
-
-_FEW = 200  # rows that tell candidates apart by some points of accuracy alone
-_SOME = 2000  # rows on which an accuracy of 80 % has a standard error of nine tenths of a point
-_EXACT = 1 << 53  # whole numbers below are floats too
-_FOLDS = 5  # where there would be no more of them
-_RUNOFF_FOLDS = (10, _FOLDS)  # the first that groups allow: of fewer, fits learn from less (Kohavi, IJCAI 1995)
 
 
 @dataclass(frozen=True)
@@ -143,22 +138,18 @@ class TableSource(Source):
         reading = _Reading(schema, readers, cache_dir, [])
         for split, place in places.items():
             tables[split], beside[split] = self._table(cells[split], place, split, reading)
+        drawing = Drawing(bool(self.target), self.group, self.time, self.folds)
         if "test" not in tables and self.test_fraction > 0:
-            self._draw("test", self.test_fraction, seed, tables, beside)
+            drawing.take_out("test", self.test_fraction, seed, tables, beside)
         folds = runoff_folds = None
-        if "valid" in tables and (self.folds or 1) > 1:
+        if "valid" not in tables:
+            folds, runoff_folds = drawing.validate(self.valid_fraction, seed, tables, beside)
+        elif (self.folds or 1) > 1:
             raise ConfigError(
                 f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
                 "Next: data.folds=1, or no table for validation."
             )
-        if "valid" not in tables:
-            folds = self._folds(seed, tables["train"], beside["train"])
-            if folds is None:
-                self._draw("valid", self.valid_fraction, seed, tables, beside)
-                runoff_folds = self._runoff_folds(seed, tables, beside["train"])
-            else:
-                folds = _share_out(folds, tables, beside)
-        _check_leaks(tables, beside, self.group)
+        check_tables(tables, beside, self.group)
         return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds, runoff_folds)
 
     def _schema(self, cells: Cells, place: Place) -> Schema:
@@ -207,7 +198,7 @@ class TableSource(Source):
                 usable.append(row)
         problems.close(rows)
         names = packed(cells[self.id] if self.id in cells else list(range(rows)))
-        whole = Table(schema, {name: _column(c) for name, c in columns.items()}, packed(targets), names)
+        whole = Table(schema, {name: column_of(c) for name, c in columns.items()}, packed(targets), names)
         beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
         if self.time and times:
             beside[self.time] = [times[row] for row in usable]
@@ -237,82 +228,6 @@ class TableSource(Source):
             bad |= broken_ones(readable, self.check_images, reading.cache_dir)
             problems |= dict.fromkeys(names, bad)
         return problems | {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
-
-    def _keys(self, train: Table, cells: Cells) -> list[np.ndarray]:
-        """What says which rows belong together: files, and the group."""
-        keys = [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
-        return keys + ([_column(cells[self.group]).index] if self.group else [])
-
-    def _at_random(self, train: Table, cells: Cells) -> dict[str, Any]:
-        """What rows are drawn by, where they are drawn at random: rows alike in all inputs belong together too."""
-        numbers = any(isinstance(target, float) for target in train.targets)
-        return {
-            "groups": linked([same_inputs(list(train.columns.values())), *self._keys(train, cells)]),
-            "strata": None if numbers else np.array(list(map(str, train.targets))),
-        }
-
-    def _folds(self, seed: int, train: Table, cells: Cells) -> np.ndarray | None:
-        """The fold of every row of the training table; None where a part of them validates."""
-        if self.folds is not None:
-            if self.folds == 1:
-                return None
-            return split_folds(len(train), folds=self.folds, seed=seed, **self._at_random(train, cells))
-        alone = round(len(train) * self.valid_fraction)
-        if self.time or not self.target or alone >= _FEW:
-            return None
-        try:
-            folds = split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train, cells))
-        except DataError:
-            log.info(
-                "validation: %d rows tell little of two candidates apart, and too many belong together for %d folds",
-                alone, _FOLDS,
-            )  # fmt: skip
-            return None
-        log.info(
-            "validation: %d rows would tell little of two candidates apart, so that each of the %d validates once, in "
-            "%d folds; data.folds=1 fits a candidate once",
-            alone, len(train), _FOLDS,
-        )  # fmt: skip
-        return folds
-
-    def _runoff_folds(self, seed: int, tables: dict[str, Table], cells: Cells) -> np.ndarray | None:
-        """Where few rows validate: the fold of every training row in which it judges the last candidates once more."""
-        if self.time or not self.target or len(tables["valid"]) >= _SOME:
-            return None
-        train = tables["train"]
-        at_random = self._at_random(train, cells)
-        for folds in _RUNOFF_FOLDS:
-            with suppress(DataError):  # too many rows belong together
-                return split_folds(len(train), folds=folds, seed=seed, **at_random)
-        return None
-
-    def _draw(self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]) -> None:
-        """Move rows out of the training table into one of their own."""
-        train, cells = tables["train"], beside["train"]
-        if self.time:
-            keys = self._keys(train, cells)
-            when = np.array(cells[self.time], np.float64)
-            parts = split_latest(when, fraction=fraction, groups=linked(keys) if keys else None)
-            share = len(parts[1]) / len(train)
-            level = logging.INFO if fraction / 2 <= share <= fraction * 2 else logging.WARNING
-            log.log(level, "%s: the %d latest rows by %r, %.1f %% of them", name, len(parts[1]), self.time, 100 * share)
-        else:
-            parts = split_rows(len(train), fraction=fraction, seed=seed, **self._at_random(train, cells))
-        _part(dict(zip(("train", name), parts, strict=True)), tables, beside)
-
-
-def _part(rows: Mapping[str, np.ndarray], tables: dict[str, Table], beside: dict[str, Cells]) -> None:
-    """Share the training table's rows out."""
-    train, cells = tables["train"], beside["train"]
-    for split, at in rows.items():
-        tables[split] = take(train, at)
-        beside[split] = {column: [values[row] for row in at] for column, values in cells.items()}
-
-
-def _share_out(fold: np.ndarray, tables: dict[str, Table], beside: dict[str, Cells]) -> np.ndarray:
-    """Let fold 0 validate; the fold of every row of the training table that is left and of the validation table."""
-    _part({"train": np.flatnonzero(fold), "valid": np.flatnonzero(fold == 0)}, tables, beside)
-    return np.concatenate([fold[fold > 0], fold[fold == 0]])
 
 
 def _is_none(target: Any) -> bool:
@@ -349,33 +264,3 @@ def _no_numbers(name: str, cells: Sequence[Any], read: Reader) -> dict[Any, str]
         except DataError as error:
             problems[cell] = f"column {name!r}: {str(error).partition(' Next: ')[0].rstrip('.')}"
     return problems
-
-
-def _column(cells: Sequence[Any]) -> Column:
-    numbers: dict[Any, int] = {}
-    index = [-1 if cell is None else numbers.setdefault(cell, len(numbers)) for cell in cells]
-    return Column(packed(list(numbers)), np.array(index, np.int64))
-
-
-def _check_leaks(tables: Mapping[str, Table], beside: Mapping[str, Cells], group: str | None) -> None:
-    names = {"train": "train", "valid": "validation", "test": "test"}
-    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        if other not in tables:
-            continue
-        pair = names[one], names[other]
-        if group is not None:
-            known = [{g for g in beside[split][group] if g is not None} for split in (one, other)]
-            check_disjoint(list(known[0]), list(known[1]), names=pair, what=f"value of {group!r}")
-        for field in tables[one].schema.inputs:
-            if field.modality in FILES:
-                shown = [tables[split].columns[field.name].values for split in (one, other)]
-                check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
-        alike = [{_row_key(tables[t], i) for i in range(len(tables[t]))} for t in (one, other)]
-        if alike[0] & alike[1]:
-            log.warning("the %s and %s sets share %d rows alike in all inputs", *pair, len(alike[0] & alike[1]))
-
-
-def _row_key(table: Table, row: int) -> int:
-    """A number for all inputs of a row; as a whole number a cell is what it is as a float, for files differ in that."""
-    cells = table.row(row).values()
-    return hash(repr([float(cell) if type(cell) is int and abs(cell) < _EXACT else cell for cell in cells]))

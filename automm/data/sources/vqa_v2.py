@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from automm.data.apart import check_apart
 from automm.data.image_files import NumberedImages, broken_images, check_mode, check_template
 from automm.data.json_records import lack, need_path, read_json, records
-from automm.data.packed import packed
+from automm.data.packed import column_of
 from automm.data.problems import Problems, check_on_error
 from automm.data.source import Source
-from automm.data.split import check_apart, split_rows, take
+from automm.data.split import split_rows, take
 from automm.errors import OutOfRange, UnknownKey, near_miss
-from automm.types import Column, FieldSpec, Schema, Skipped, Splits, Table
+from automm.types import FieldSpec, Schema, Skipped, Splits, Table
 
 _SCHEMA = Schema((FieldSpec("image", "image"), FieldSpec("question", "text")))
 _QUESTION: dict[str, type] = {"question_id": int, "image_id": int, "question": str}
@@ -181,7 +182,7 @@ def _examine(
 
 def _assemble(kept: list[tuple[dict[str, Any], dict[str, Any], Path]], annotated: bool) -> Table:
     images = [str(image) for *_, image in kept]
-    columns = {"image": _column(images), "question": _column([record["question"] for record, *_ in kept])}
+    columns = {"image": column_of(images), "question": column_of([record["question"] for record, *_ in kept])}
     annotations = [annotation for _, annotation, _ in kept]
     groups = {
         name: np.array([str(annotation.get(name, _UNKNOWN)) for annotation in annotations])
@@ -190,12 +191,6 @@ def _assemble(kept: list[tuple[dict[str, Any], dict[str, Any], Path]], annotated
     }
     targets = [[each["answer"] for each in a["answers"]] if annotated else None for a in annotations]
     return Table(_SCHEMA, columns, targets, [record["question_id"] for record, *_ in kept], groups)
-
-
-def _column(cells: list[str]) -> Column:
-    numbers: dict[str, int] = {}
-    index = np.array([numbers.setdefault(cell, len(numbers)) for cell in cells], np.int64)
-    return Column(packed(list(numbers)), index)
 
 
 def _lack_answers(answers: list[Any]) -> str | None:

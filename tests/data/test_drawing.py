@@ -1,0 +1,80 @@
+"""Rows set apart to judge."""
+
+import logging
+
+import pytest
+from tables_of_things import COLOURS, load, pictures, rows, write_csv
+
+from automm.data.sources.table import TableSource
+from automm.errors import ConfigError, OutOfRange
+
+
+@pytest.fixture
+def table(tmp_path):
+    pictures(tmp_path, rows())
+    write_csv(tmp_path / "t.csv", rows())
+    return tmp_path / "t.csv"
+
+
+def test_rows_that_share_an_image_or_a_group_stay_together(table):
+    splits = load(table)
+    shown = [set(t.columns["picture"].values) for t in (splits.train, splits.valid, splits.test)]
+    assert not shown[0] & shown[1]
+    assert not shown[0] & shown[2]
+    assert not shown[1] & shown[2]
+    grouped = load(table, group="who", drop=[])
+    people = [{rows()[i]["who"] for i in t.ids} for t in (grouped.train, grouped.valid, grouped.test)]
+    assert not people[0] & people[1]
+    assert not people[0] & people[2]
+    assert not people[1] & people[2]
+
+
+def test_rows_alike_in_all_inputs_stay_together(tmp_path):
+    table = [{"title": f"the same words {i // 2}", "colour": COLOURS[i % 4]} for i in range(60)]
+    write_csv(tmp_path / "t.csv", table)
+    splits = TableSource(train=str(tmp_path / "t.csv"), target="colour").load(0, tmp_path)
+    texts = [set(t.columns["title"].values) for t in (splits.train, splits.valid, splits.test)]
+    assert not texts[0] & texts[1]
+    assert not (texts[0] | texts[1]) & texts[2]
+
+
+def test_folds_are_drawn_from_the_training_table_alone(table, tmp_path):
+    splits = load(table, folds=4)
+    assert len(splits.folds) == len(splits.train) + len(splits.valid)
+    assert (splits.folds[: len(splits.train)] > 0).all()
+    assert (splits.folds[len(splits.train) :] == 0).all()
+    write_csv(tmp_path / "v.csv", rows(8, 100))
+    pictures(tmp_path, rows(8, 100))
+    with pytest.raises(ConfigError, match=r"data.folds=4: .*v.csv validates"):
+        load(table, folds=4, valid=str(tmp_path / "v.csv"))
+    for options in ({"folds": 0}, {"folds": 2, "time": "who"}):
+        with pytest.raises(OutOfRange, match=r"data\.folds="):
+            load(table, **options)
+
+
+def test_few_rows_are_judged_by_all_of_them(table, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert load(table, folds=None).folds is None
+    assert "too many belong together for 5 folds" in caplog.text
+    assert load(table, folds=None, target=None, drop=["who", "colour"]).folds is None  # pairs
+    (tmp_path / "many.csv").write_text(
+        "\n".join(["when,size,kind", *(f"{i},{i * i / 100},k{i % 3}" for i in range(1600))]) + "\n"
+    )
+    many = {"train": str(tmp_path / "many.csv"), "target": "kind"}
+    assert TableSource(**many).load(0, tmp_path).folds is None
+    assert "validates once" not in caplog.text
+    few = TableSource(**many, valid_fraction=0.1).load(0, tmp_path)
+    assert len(few.folds) == len(few.train) + len(few.valid) == 1360
+    assert set(few.folds) == {0, 1, 2, 3, 4}
+    assert "each of the 1360 validates once" in caplog.text
+    assert TableSource(**many, time="when", valid_fraction=0.1).load(0, tmp_path).folds is None
+
+
+@pytest.mark.parametrize(("people", "folds"), [(40, 10), (8, 5), (6, None)])
+def test_the_runoff_has_fewer_folds_where_groups_are_few(tmp_path, people, folds):
+    rows = [f"{row * row / 100},person {row % people},k{row // 40 % 3}" for row in range(1600)]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["number,who,kind", *rows]) + "\n", encoding="utf-8")
+    splits = TableSource(train=str(path), target="kind", group="who", folds=1).load(0, tmp_path)
+    found = splits.runoff_folds
+    assert (found is None) if folds is None else (set(found) == set(range(folds)))
