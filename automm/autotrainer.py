@@ -21,7 +21,6 @@ from automm.types import Direction
 log = logging.getLogger("automm")
 
 
-_TABLES = (".csv", ".parquet", ".jsonl", ".json")
 _EMBEDDED_TASK = {"sort_of_clevr": "vqa", "vqa_v2": "vqa", "coco_captions": "retrieval", "karpathy": "retrieval"}
 
 
@@ -34,13 +33,14 @@ class AutoTrainer:
         task: `vqa`, `classification`, `regression`, `multilabel`, `retrieval` or a plugin's; None infers it from the
             data set (a table's by its target: lists are several labels, numbers with fractions or many values a
             regression), and logs why.
-        model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders.
+        model_name: a text model (a Hugging Face id or a local folder) to use instead of the preset's text encoders; for
+            tables as `encoder.text.weights` of the command line.
         target: the column to predict; None infers it for a table (a column named target, label or answer, else the
             last one), and logs why. A task of pairs has none.
         search_space: what to pin or narrow, as on the command line: `{"fusion.name": ["concat", "film"],
             "training.lr": [1e-4, 1e-2], "training.batch_size": 320}`.
         max_trials: candidates that are asked for; None = the preset's.
-        preset: of the budget: `default`, `quick` or `thorough`.
+        preset: of the budget: `default`, `quick`, `thorough` or `table`; None = the task's own, `table` for tables.
         run_dir: None = a new folder under `outputs/`; one that holds a run is resumed.
         seed: of everything.
         overrides: further overrides, as on the command line.
@@ -59,14 +59,14 @@ class AutoTrainer:
         search_space: Mapping[str, Any] | None = None,
         max_trials: int | None = None,
         *,
-        preset: str = "default",
+        preset: str | None = None,
         run_dir: str | Path | None = None,
         seed: int = 0,
         overrides: Iterable[str] = (),
     ) -> None:
         asked = [f"seed={seed}", *_data_overrides(dataset, task, target, preset)]
         if model_name is not None:
-            asked += ["encoder/text=transformers", f"encoder.text.weights={_weights(model_name)}"]
+            asked += _text_model(model_name, asked)
         asked += [f"{path}={literal(value)}" for path, value in (search_space or {}).items()]
         if max_trials is not None:
             asked.append(f"search.trials={max_trials}")
@@ -228,8 +228,8 @@ def _with_search(settings: Settings, said: Mapping[str, Any], *, spoken: bool = 
     )
 
 
-def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str) -> list[str]:
-    name = str(dataset)
+def _data_overrides(dataset: str | Path, task: str | None, target: str | None, preset: str | None) -> list[str]:
+    name, budget = str(dataset), [] if preset is None else [f"search={preset}"]
     path = Path(name).expanduser()
     source = name if name in registry.names("data") else "table"
     if source == "table" and not path.exists() and not _on_hub(name):
@@ -241,7 +241,7 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
         if task is None:
             task = _EMBEDDED_TASK.get(source, "classification")
             log.info("task: %s, because that is what %s is for", task, source)
-        return [f"+task={task}", f"search={preset}", f"data={source}"]
+        return [f"+task={task}", *budget, f"data={source}"]
     pairs = task is not None and registry.get("task", task).factory.PAIRS
     if task is None or (target is None and not pairs):
         from automm.data.places import need_table, read_place
@@ -251,7 +251,7 @@ def _data_overrides(dataset: str | Path, task: str | None, target: str | None, p
         if task is None and target in cells:
             task = _task_of(target, cells[target])
     keys = [f"data.train={literal(str(path))}", f"data.target={literal(target)}"]
-    return [f"+task={task or 'classification'}", f"search={preset}", f"data={source}", *keys]
+    return [f"+task={task or 'classification'}", *budget, f"data={source}", *keys]
 
 
 def _on_hub(name: str) -> bool:
@@ -277,7 +277,9 @@ def _task_of(target: str, cells: Sequence[Any]) -> str:
     return task
 
 
-def _weights(model_name: str) -> str:
-    """The `weights` value for a model: a folder that exists, else a Hugging Face id."""
+def _text_model(model_name: str, asked: Sequence[str]) -> list[str]:
+    """What makes a model, a folder that exists or else a Hugging Face id, the one that reads texts."""
     folder = Path(model_name).expanduser()
-    return f"local-dir:{folder.resolve()}" if folder.is_dir() else f"hf-hub:{model_name}"
+    weights = f"local-dir:{folder.resolve()}" if folder.is_dir() else f"hf-hub:{model_name}"
+    takes_weights = compose(asked).encoder.text.name == "auto"
+    return [*([] if takes_weights else ["encoder/text=transformers"]), f"encoder.text.weights={literal(weights)}"]

@@ -1,5 +1,6 @@
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from PIL import Image
 
 from automm import AutoTrainer
+from automm.config import compose, to_settings
 from automm.errors import ConfigError, DataError, OutOfRange, UnknownComponent, UnknownKey
 from automm.runtime import Predictor
 from automm.types import Goal
@@ -167,6 +169,17 @@ def test_a_text_model_of_its_own_takes_the_place_of_the_presets(tmp_path, tiny_b
         assert 0 <= made.fit().evaluate("valid")["accuracy"] <= 1
     hub = AutoTrainer(tmp_path / "corpus.csv", model_name="org/name", run_dir=tmp_path / "hub")
     assert hub.space.defaults()["encoder.text.options.transformers.weights"] == "hf-hub:org/name"
+
+
+@pytest.mark.parametrize("preset", [None, "quick"])
+def test_a_table_gets_what_the_command_line_gives_it(tmp_path, tiny_bert, preset):
+    (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"the red cat {i},{i % 2}\n" for i in range(40)))
+    made = AutoTrainer(tmp_path / "corpus.csv", model_name=str(tiny_bert), preset=preset, run_dir=tmp_path / "run")
+    words = ["+task=classification", f"data.train={tmp_path / 'corpus.csv'}", "data.target=label"]
+    words += [f"encoder.text.weights=local-dir:{tiny_bert}", *([f"search={preset}"] if preset else [])]
+    said = to_settings(compose(words), tmp_path, run_dir=tmp_path / "run", overrides=words)
+    assert replace(made.settings, overrides=(), config={}) == replace(said, overrides=(), config={})
+    assert (made.settings.search.trials > 100) is (preset is None)
 
 
 def test_when_time_is_up_the_best_so_far_is_the_best(trainer):
