@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,9 @@ _RUNOFF_FOLDS = (10, _FOLDS)  # the first that groups allow: of fewer, fits lear
 class Drawing:
     """Which rows judge what is learnt from the others: drawn at random, or the latest.
 
-    At random they are stratified by the target, and rows that share a group, a file or all of their inputs stay on one
-    side; of the latest, rows of one time, too. Methods take tables by split and, beside each, the cells of the columns
-    that are no input, and change both.
+    At random they are stratified by the target, and rows that belong together (`with_groups`) stay on one side; of the
+    latest, rows of one time, of one file or of one group. Methods take tables by split and, beside each, the cells of
+    the columns that are no input, and change both.
 
     Attributes:
         labelled: whether rows have a target; without one they are pairs.
@@ -52,11 +52,11 @@ class Drawing:
         Raises:
             DataError: no split leaves together what belongs together.
         """
-        folds = self._folds(fraction, seed, tables["train"], beside["train"])
+        folds = self._folds(fraction, seed, tables["train"])
         if folds is not None:
             return _share_out(folds, tables, beside), None
         self.take_out("valid", fraction, seed, tables, beside)
-        return None, self._runoff_folds(seed, tables, beside["train"])
+        return None, self._runoff_folds(seed, tables)
 
     def take_out(
         self, name: str, fraction: float, seed: int, tables: dict[str, Table], beside: dict[str, Cells]
@@ -68,40 +68,35 @@ class Drawing:
         """
         train, cells = tables["train"], beside["train"]
         if self.time:
-            keys = self._keys(train, cells)
+            keys = keys_of(train, cells, self.group)
             when = np.array(cells[self.time], np.float64)
             parts = split_latest(when, fraction=fraction, groups=linked(keys) if keys else None)
             share = len(parts[1]) / len(train)
             level = logging.INFO if fraction / 2 <= share <= fraction * 2 else logging.WARNING
             log.log(level, "%s: the %d latest rows by %r, %.1f %% of them", name, len(parts[1]), self.time, 100 * share)
         else:
-            parts = split_rows(len(train), fraction=fraction, seed=seed, **self._at_random(train, cells))
+            parts = split_rows(len(train), fraction=fraction, seed=seed, **self._at_random(train))
         _part(dict(zip(("train", name), parts, strict=True)), tables, beside)
 
-    def _keys(self, train: Table, cells: Cells) -> list[np.ndarray]:
-        """What says which rows belong together: files, and the group."""
-        keys = [train.columns[field.name].index for field in train.schema.inputs if field.modality in FILES]
-        return keys + ([column_of(cells[self.group]).index] if self.group else [])
-
-    def _at_random(self, train: Table, cells: Cells) -> dict[str, Any]:
-        """What rows are drawn by, where they are drawn at random: rows alike in all inputs belong together too."""
+    def _at_random(self, train: Table) -> dict[str, Any]:
+        """What rows are drawn by, where they are drawn at random."""
         numbers = any(isinstance(target, float) for target in train.targets)
         return {
-            "groups": linked([same_inputs(list(train.columns.values())), *self._keys(train, cells)]),
+            "groups": train.together,
             "strata": None if numbers else np.array(list(map(str, train.targets))),
         }
 
-    def _folds(self, fraction: float, seed: int, train: Table, cells: Cells) -> np.ndarray | None:
+    def _folds(self, fraction: float, seed: int, train: Table) -> np.ndarray | None:
         """The fold of every row of the training table; None where a part of them validates."""
         if self.wanted is not None:
             if self.wanted == 1:
                 return None
-            return split_folds(len(train), folds=self.wanted, seed=seed, **self._at_random(train, cells))
+            return split_folds(len(train), folds=self.wanted, seed=seed, **self._at_random(train))
         alone = round(len(train) * fraction)
         if self.time or not self.labelled or alone >= _FEW:
             return None
         try:
-            folds = split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train, cells))
+            folds = split_folds(len(train), folds=_FOLDS, seed=seed, **self._at_random(train))
         except DataError:
             log.info(
                 "validation: %d rows tell little of two candidates apart, and too many belong together for %d folds",
@@ -115,16 +110,40 @@ class Drawing:
         )  # fmt: skip
         return folds
 
-    def _runoff_folds(self, seed: int, tables: dict[str, Table], cells: Cells) -> np.ndarray | None:
+    def _runoff_folds(self, seed: int, tables: dict[str, Table]) -> np.ndarray | None:
         """Where few rows validate: the fold of every training row in which it judges the last candidates once more."""
         if self.time or not self.labelled or len(tables["valid"]) >= _SOME:
             return None
         train = tables["train"]
-        at_random = self._at_random(train, cells)
+        at_random = self._at_random(train)
         for folds in _RUNOFF_FOLDS:
             with suppress(DataError):  # too many rows belong together
                 return split_folds(len(train), folds=folds, seed=seed, **at_random)
         return None
+
+
+def keys_of(table: Table, cells: Cells, group: str | None) -> list[np.ndarray]:
+    """What says which rows show the same: a number a file, and one a group; int64 [rows] each, negative = none.
+
+    Args:
+        table: its images and clips are files.
+        cells: the group's column, beside the table.
+        group: its name, if rows have one.
+    """
+    keys = [table.columns[field.name].index for field in table.schema.inputs if field.modality in FILES]
+    return keys + ([column_of(cells[group]).index] if group else [])
+
+
+def with_groups(table: Table, cells: Cells, group: str | None) -> Table:
+    """The table when it is known which rows belong together: those alike in all inputs, of one file or of one group.
+
+    Args:
+        table: as `keys_of` takes it, and so the others.
+        cells: likewise.
+        group: likewise.
+    """
+    alike = same_inputs(list(table.columns.values()))
+    return replace(table, together=linked([alike, *keys_of(table, cells, group)]))
 
 
 def _part(rows: Mapping[str, np.ndarray], tables: dict[str, Table], beside: dict[str, Cells]) -> None:

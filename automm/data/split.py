@@ -126,11 +126,15 @@ def take(table: Table, rows: np.ndarray) -> Table:
         targets=picked(table.targets, rows),
         ids=picked(table.ids, rows),
         groups={name: values[rows] for name, values in table.groups.items()},
+        together=None if table.together is None else table.together[rows],
     )
 
 
 def joined(first: Table, second: Table) -> Table:
-    """The rows of both tables, which have the same columns; a value that both have is there twice."""
+    """The rows of both tables, which have the same columns; a value that both have is there twice.
+
+    Rows of the one and of the other do not belong together.
+    """
     columns = {}
     for name, column in first.columns.items():
         other = second.columns[name]
@@ -142,7 +146,18 @@ def joined(first: Table, second: Table) -> Table:
         packed([*first.targets, *second.targets]),
         packed([*first.ids, *second.ids]),
         {name: np.concatenate([values, second.groups[name]]) for name, values in first.groups.items()},
+        None if first.together is None and second.together is None else _numbered([first, second]),
     )
+
+
+def _numbered(tables: Sequence[Table]) -> np.ndarray:
+    """What belongs together in tables that have nothing in common, int64 [rows of all]."""
+    numbers, known = [], 0
+    for table in tables:
+        number = np.arange(len(table)) if table.together is None else table.together
+        numbers.append(number + known)
+        known += int(number.max(initial=-1)) + 1
+    return np.concatenate(numbers)
 
 
 def _strata(values: np.ndarray, fraction: float) -> np.ndarray:

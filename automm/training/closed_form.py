@@ -23,6 +23,7 @@ from automm.space import Candidate, Float, OneOf, Space
 from automm.tasks.task import Task
 from automm.training import checkpoint, ridge
 from automm.training.allocator import keep_freed_memory
+from automm.training.calibration_sample import Sample
 from automm.training.checkpoint import Snapshot
 from automm.training.determinism import deterministic
 from automm.training.device import make_fabric, memory_errors
@@ -53,7 +54,8 @@ class ClosedForm(Solver):
     The encoders are read once and not trained; the fusion is a plain concatenation, without the layers `concat` would
     train. What is solved becomes the model's head, a linear layer or a kernel machine, so that evaluation and export
     are those of any model. Scores of a regression are no logits: two numbers, a scale and an offset, are fitted to the
-    task's loss on leave-one-out predictions of training rows, which ridge has in closed form.
+    task's loss on predictions of training rows by fits without them, which ridge has in closed form; rows that belong
+    together (`Table.together`) are left out together.
 
     Args:
         method: `ridge` regresses on the targets; `kernel_ridge` the same with a Gaussian kernel to `supports` training
@@ -179,36 +181,39 @@ class ClosedForm(Solver):
         head = job.model.heads[0]
         wanted = Wanted(job.task, job.train.table, balanced=self.balanced and job.task.CLASSES)
         most = max(1, min(_CALIBRATED, _SCALED // len(job.task.labels)))
-        sample = np.random.default_rng([job.seed, 1]).permutation(len(rows) - job.extra)[:most]
+        sample = Sample.drawn(job.train.table, len(rows) - job.extra, most, job.seed)
         if isinstance(head, KernelHead):
             self._solve_kernel(head, rows, wanted, sample, job)
             return
         assert isinstance(head, nn.Linear)  # what `head` makes
         weight_DC, bias_C, raw_SC = self._linear(rows, wanted, sample)
-        scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
+        scale, offset = _calibrated(job.task, take(job.train.table, sample.rows), raw_SC)
         _install(head.weight, weight_DC.T * scale)
         _install(head.bias, bias_C * scale + offset)
 
-    def _linear(self, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _linear(self, rows: HeadRows, wanted: Wanted, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights [D, C], bias [C] and the sample's raw scores."""
         if self.method == "ridge":
             l2 = self.l2 * max(rows.variance(), 1e-12)
             if rows.kept_TD is not None and len(rows) <= rows.kept_TD.shape[1]:
                 _, y_NC, weight_N = wanted.block(np.arange(len(rows)), rows.kept_TD)
-                solved = ridge.solve_kernel(rows.products(), y_NC, weight_N, l2)
-                return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
+                solved = ridge.solve_kernel(rows.products(), y_NC, weight_N, l2, groups=sample.groups_of_rows)
+                return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, solved.left_out_NC[sample.rows]
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
             return found.weight_PC, found.bias_C, _left_out(found, rows, wanted, sample)
-        sampled = wanted.block(sample, rows.take(sample))
+        sampled = wanted.block(sample.rows, rows.take(sample.rows))
         sums_C, sums_CD = np.zeros(sampled.y_NC.shape[1]), np.zeros((sampled.y_NC.shape[1], sampled.x_ND.shape[1]))
         for x_ND, y_NC, _ in _weighed(rows, wanted):
             sums_C += y_NC.sum(0)
             sums_CD += y_NC.T @ x_ND
         mean_CD = sums_CD / np.maximum(sums_C, 1e-6)[:, None]
         bias_C = -(mean_CD**2).sum(1) / 2  # -|x - mean|^2 / 2, less what all classes share
-        return mean_CD.T, bias_C, sampled.x_ND @ mean_CD.T + bias_C
+        raw_SC = sampled.x_ND @ mean_CD.T + bias_C
+        for at_G in [*sample.groups, *sample.alone]:
+            _without(raw_SC, at_G, sampled, sums_C, sums_CD)
+        return mean_CD.T, bias_C, raw_SC
 
-    def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: np.ndarray, job: FitJob) -> None:
+    def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: Sample, job: FitJob) -> None:
         exact = len(rows) <= self.supports
         chosen = np.random.default_rng([job.seed, 0]).permutation(len(rows))[: self.supports]
         supports_SD = rows.take(np.arange(len(rows)) if exact else chosen)
@@ -222,15 +227,15 @@ class ClosedForm(Solver):
         kernel_SS = np.exp(distance_SS, out=distance_SS)
         if exact:
             _, y_NC, weight_N = wanted.block(np.arange(len(rows)), supports_SD)
-            solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2)
-            weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample]
+            solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2, groups=sample.groups_of_rows)
+            weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample.rows]
         else:
             features = ridge.Nystroem(supports_SD, kernel_SS, gamma)
             del distance_SS, kernel_SS
             found = ridge.solve(features, _weighed(rows, wanted), self.l2)
             weight_SC, bias_C = features.on_kernel(found.weight_PC), found.bias_C
             raw_SC = _left_out(found, rows, wanted, sample)
-        scale, offset = _calibrated(job.task, take(job.train.table, sample), raw_SC)
+        scale, offset = _calibrated(job.task, take(job.train.table, sample.rows), raw_SC)
         head.resize(len(supports_SD))
         _install(head.supports_SD, supports_SD)
         _install(head.weight_SC, weight_SC * scale)
@@ -243,12 +248,31 @@ def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
     return (wanted.block(at_N, x_ND) for at_N, x_ND in rows.blocks())
 
 
-def _left_out(found: ridge.Ridge, rows: HeadRows, wanted: Wanted, sample: np.ndarray) -> np.ndarray:
-    """What fits without it would give each row of a sample, whose rows are distinct, [S, C]."""
-    out_SC = np.empty((len(sample), len(found.bias_C)))
-    for place_N, x_ND in rows.parts_of(sample):
-        out_SC[place_N] = found.left_out(*wanted.block(sample[place_N], x_ND))
+def _left_out(found: ridge.Ridge, rows: HeadRows, wanted: Wanted, sample: Sample) -> np.ndarray:
+    """What fits without it, or what belongs to it, would give each row of a sample, [S, C]."""
+    shared = np.concatenate([np.empty(0, np.int64), *sample.groups])
+    slot_S = np.full(len(sample.rows), -1)
+    slot_S[shared] = np.arange(len(shared))
+    y_SC, weight_S = np.empty((len(sample.rows), len(found.bias_C)), np.float32), np.empty(len(sample.rows))
+    out_SC, error_SC = np.empty(y_SC.shape), np.empty(y_SC.shape)
+    z_GP = np.empty((len(shared), len(found.mean_P)), np.float32)
+    for place_N, x_ND in rows.parts_of(sample.rows):
+        _, y_SC[place_N], weight_S[place_N] = wanted.block(sample.rows[place_N], x_ND)
+        error_SC[place_N], z_NP = found.errors(x_ND, y_SC[place_N])
+        out_SC[place_N] = found.left_out(y_SC[place_N], weight_S[place_N], error_SC[place_N], z_NP)
+        z_GP[slot_S[place_N][slot_S[place_N] >= 0]] = z_NP[slot_S[place_N] >= 0]
+    for at_G in sample.groups:
+        out_SC[at_G] = found.group_left_out(y_SC[at_G], weight_S[at_G], error_SC[at_G], z_GP[slot_S[at_G]])
     return out_SC
+
+
+def _without(raw_SC: np.ndarray, at_G: np.ndarray, sampled: Block, sums_C: np.ndarray, sums_CD: np.ndarray) -> None:
+    """Give rows of a sample the scores of class means in which they have no part."""
+    x_GD, y_GC = sampled.x_ND[at_G], sampled.y_NC[at_G]
+    own = np.flatnonzero(y_GC.any(0))
+    count_C = np.maximum(sums_C[own] - y_GC[:, own].sum(0), 0.0)
+    mean_CD = np.maximum(count_C, 1e-6)[:, None] ** -1 * (sums_CD[own] - y_GC[:, own].T @ x_GD) * (count_C > 0)[:, None]
+    raw_SC[np.ix_(at_G, own)] = x_GD @ mean_CD.T - (mean_CD**2).sum(1) / 2
 
 
 def _calibrated(task: Task, table: Table, raw_NC: np.ndarray) -> tuple[float, float]:

@@ -1,11 +1,13 @@
 """Ridge regression with its leave-one-out predictions: in one pass over the rows, or among few rows of many features.
 
+Rows that belong together are left out together, which takes a small system a group (Cook and Weisberg 1982, ch. 3).
+
 Shape legend: N rows of D numbers, P features, C outputs, S supports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,8 @@ from scipy.linalg import blas, lapack
 
 from automm.errors import TrialFailed
 
+_LEAST = 1e-6  # of a row that its own leverage leaves to the others
+_TINY = float(np.finfo(np.float64).tiny)
 _NEGLIGIBLE = 1e-10  # of all eigenvalues together: directions that supports do not tell apart
 _TOO_SMALL = "training.l2 is too small for these rows to determine a solution"
 _NO_KERNEL = "the kernel among training.supports rows cannot be factored; the features they have may not be finite"
@@ -32,13 +36,31 @@ class Ridge:
     root_PP: np.ndarray  # lower triangular R, R.T @ R the inverse of the regularised second moments: for leverages
     total: float  # of the weights
 
-    def left_out(self, x_ND: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
-        """What a fit without it would give each training row, [N, C]; exact, for ridge is linear in the targets."""
+    def errors(self, x_ND: np.ndarray, y_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """By how much training rows are missed, [N, C], and [N, P] whose products are, but for weights, leverages."""
         phi_NP = self.phi(x_ND)
-        share_N = weight_N / self.total
-        leverage_N = share_N * (1 + np.square((phi_NP - self.mean_P) @ self.root_PP.T).sum(1))
-        fitted_NC = phi_NP @ self.weight_PC + self.bias_C
-        out_NC: np.ndarray = y_NC - (y_NC - fitted_NC) / np.clip(1 - leverage_N, 1e-6, None)[:, None]
+        return y_NC - (phi_NP @ self.weight_PC + self.bias_C), (phi_NP - self.mean_P) @ self.root_PP.T
+
+    def left_out(self, y_NC: np.ndarray, weight_N: np.ndarray, error_NC: np.ndarray, z_NP: np.ndarray) -> np.ndarray:
+        """What a fit without it would give each training row, [N, C]; exact, for ridge is linear in the targets.
+
+        Args:
+            y_NC: as `solve` had them.
+            weight_N: likewise.
+            error_NC: what `errors` says of these rows, and so does the next.
+            z_NP: see there.
+        """
+        leverage_N = weight_N / self.total * (1 + np.square(z_NP).sum(1))
+        out_NC: np.ndarray = y_NC - error_NC / np.clip(1 - leverage_N, _LEAST, None)[:, None]
+        return out_NC
+
+    def group_left_out(
+        self, y_NC: np.ndarray, weight_N: np.ndarray, error_NC: np.ndarray, z_NP: np.ndarray
+    ) -> np.ndarray:
+        """What a fit without any of these training rows would give them, as `left_out` takes and returns it."""
+        rooted_N = np.sqrt(weight_N / self.total)
+        kept_NN = np.eye(len(y_NC)) - np.outer(rooted_N, rooted_N) * (1 + z_NP @ z_NP.T)
+        out_NC: np.ndarray = y_NC - _solve_small(kept_NN, error_NC * rooted_N[:, None], _LEAST) / rooted_N[:, None]
         return out_NC
 
 
@@ -78,10 +100,17 @@ class Dual:
 
     weight_NC: np.ndarray
     bias_C: np.ndarray
-    left_out_NC: np.ndarray  # what a fit without it would give each training row; exact, the penalty being the same
+    left_out_NC: np.ndarray  # what a fit without it, or its group, would give each row; exact, the penalty the same
 
 
-def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, l2: float) -> Dual:
+def solve_kernel(
+    kernel_NN: np.ndarray,
+    y_NC: np.ndarray,
+    weight_N: np.ndarray,
+    l2: float,
+    *,
+    groups: Sequence[np.ndarray] = (),
+) -> Dual:
     """The same minimum for features that are a kernel's, all rows its supports; costs N^3, however many features.
 
     So are plain features, whose kernel is the products of the rows x: their weights are `x.T @ weight_NC`, and where
@@ -93,6 +122,7 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
         y_NC: targets.
         weight_N: how much each row counts.
         l2: as `solve` takes it.
+        groups: row numbers of several rows that are left out together; any other row is left out alone.
 
     Raises:
         TrialFailed: `l2` is too small for these rows to determine a solution.
@@ -102,8 +132,19 @@ def solve_kernel(kernel_NN: np.ndarray, y_NC: np.ndarray, weight_N: np.ndarray, 
     bias_C = sum_N @ y / sum_N.sum()
     weight_NC = root_NN.T @ (root_NN @ (y - bias_C))
     diagonal_N = np.einsum("rn,rn->n", root_NN, root_NN)
-    left_N = np.maximum(diagonal_N - sum_N**2 / sum_N.sum(), np.finfo(np.float64).tiny)
-    return Dual(weight_NC, bias_C, y - weight_NC / left_N[:, None])
+    left_N = np.maximum(diagonal_N - sum_N**2 / sum_N.sum(), _TINY)
+    left_out_NC = y - weight_NC / left_N[:, None]
+    for at_G in groups:
+        inverse_GG = root_NN[:, at_G].T @ root_NN[:, at_G] - np.outer(sum_N[at_G], sum_N[at_G]) / sum_N.sum()
+        left_out_NC[at_G] = y[at_G] - _solve_small(inverse_GG, weight_NC[at_G], _TINY)
+    return Dual(weight_NC, bias_C, left_out_NC)
+
+
+def _solve_small(matrix_GG: np.ndarray, y_GC: np.ndarray, least: float) -> np.ndarray:
+    """matrix^-1 @ y for a symmetric matrix, none of whose eigenvalues is below `least` but for rounding."""
+    value_G, vector_GG = np.linalg.eigh(matrix_GG)
+    found_GC: np.ndarray = vector_GG @ ((vector_GG.T @ y_GC) / np.maximum(value_G, least)[:, None])
+    return found_GC
 
 
 def _inverse_root(matrix_NN: np.ndarray, penalty_N: np.ndarray, why: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 from tables_of_things import COLOURS, load, pictures, rows, write_csv
 
@@ -78,3 +79,14 @@ def test_the_runoff_has_fewer_folds_where_groups_are_few(tmp_path, people, folds
     splits = TableSource(train=str(path), target="kind", group="who", folds=1).load(0, tmp_path)
     found = splits.runoff_folds
     assert (found is None) if folds is None else (set(found) == set(range(folds)))
+
+
+def test_tables_say_which_of_their_rows_belong_together(table):
+    splits = load(table, group="who", drop=[])
+    for part in (splits.train, splits.valid, splits.test):
+        people = [rows()[i]["who"] for i in part.ids]
+        same = part.together[:, None] == part.together
+        assert np.array_equal(same, np.array([[one == other for other in people] for one in people]))
+    by_picture = load(table).train
+    shown = by_picture.columns["picture"].index
+    assert np.array_equal(by_picture.together[:, None] == by_picture.together, shown[:, None] == shown)

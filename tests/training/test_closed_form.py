@@ -199,7 +199,7 @@ def test_left_out_predictions_are_those_of_fits_without_the_row():
         rest = np.arange(12) != row
         less = weight_N[rest].sum()
         without = ridge.solve(np.asarray, [(x_ND[rest], y_NC[rest], weight_N[rest])], 0.3 * total / less)
-        left_out = solved.left_out(x_ND, y_NC, weight_N)[row]
+        left_out = solved.left_out(y_NC, weight_N, *solved.errors(x_ND, y_NC))[row]
         np.testing.assert_allclose(left_out, x_ND[row] @ without.weight_PC + without.bias_C, rtol=1e-6)
 
 
@@ -230,7 +230,9 @@ def test_products_of_nystroem_features_are_the_kernel():
     exact = ridge.solve_kernel(kernel_NN.copy(), y_NC, weight_N, 0.1)
     fitted = features(x_ND) @ solved.weight_PC + solved.bias_C
     np.testing.assert_allclose(fitted, kernel_NN @ exact.weight_NC + exact.bias_C, atol=1e-5)
-    np.testing.assert_allclose(solved.left_out(x_ND, y_NC, weight_N), exact.left_out_NC, atol=1e-5)
+    np.testing.assert_allclose(
+        solved.left_out(y_NC, weight_N, *solved.errors(x_ND, y_NC)), exact.left_out_NC, atol=1e-5
+    )
 
 
 def test_few_rows_of_many_features_have_the_same_ridge():
@@ -240,7 +242,9 @@ def test_few_rows_of_many_features_have_the_same_ridge():
     solved = ridge.solve_kernel(x_ND @ x_ND.T, y_NC, weight_N, 0.3)
     np.testing.assert_allclose(x_ND.T @ solved.weight_NC, expected.weight_PC, atol=1e-12)
     np.testing.assert_allclose(solved.bias_C, expected.bias_C, atol=1e-12)
-    np.testing.assert_allclose(solved.left_out_NC, expected.left_out(x_ND, y_NC, weight_N), atol=1e-10)
+    np.testing.assert_allclose(
+        solved.left_out_NC, expected.left_out(y_NC, weight_N, *expected.errors(x_ND, y_NC)), atol=1e-10
+    )
 
 
 def test_a_penalty_too_small_for_the_rows_fails_the_trial():

@@ -145,12 +145,14 @@ class SortOfCLEVR(Source):
         subtype = question // len(COLOURS)
         kind = np.where(subtype < NON_RELATIONAL, "non_relational", "relational")
         values: Any = images
+        image = np.repeat(np.arange(n), each)
         return Table(
             schema=_SCHEMA,
-            columns={"image": Column(values, np.repeat(np.arange(n), each)), "question": Column(QUESTIONS, question)},
+            columns={"image": Column(values, image), "question": Column(QUESTIONS, question)},
             targets=[ANSWERS[i] for i in answer],
             ids=[f"{i:06d}-{q:02d}" for i in range(n) for q in range(each)],
             groups={"kind": kind, "subtype": np.array(SUBTYPES)[subtype]},
+            together=image,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from automm.data.apart import check_tables
 from automm.data.audio_files import broken_clips
-from automm.data.drawing import Drawing
+from automm.data.drawing import Drawing, with_groups
 from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
@@ -202,7 +202,8 @@ class TableSource(Source):
         beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
         if self.time and times:
             beside[self.time] = [times[row] for row in usable]
-        return (whole if len(usable) == rows else take(whole, np.array(usable))), beside
+        table = whole if len(usable) == rows else take(whole, np.array(usable))
+        return with_groups(table, beside, self.group), beside
 
     def _times(self, cells: Cells) -> list[float | str]:
         """When each row was, or in a phrase what is wrong with the cell that should say it; empty where none shall."""

@@ -190,7 +190,8 @@ def _assemble(kept: list[tuple[dict[str, Any], dict[str, Any], Path]], annotated
         if any(name in annotation for annotation in annotations)
     }
     targets = [[each["answer"] for each in a["answers"]] if annotated else None for a in annotations]
-    return Table(_SCHEMA, columns, targets, [record["question_id"] for record, *_ in kept], groups)
+    names = [record["question_id"] for record, *_ in kept]
+    return Table(_SCHEMA, columns, targets, names, groups, together=columns["image"].index)
 
 
 def _lack_answers(answers: list[Any]) -> str | None:
