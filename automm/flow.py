@@ -40,6 +40,7 @@ from automm.settings import Settings
 from automm.space import Space
 from automm.tasks.judged import Judge, goals_of
 from automm.tasks.task import Task
+from automm.tasks.unseen import unseen
 from automm.training.device import device_model, device_name
 from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
@@ -427,6 +428,7 @@ class Run:
             bundle=bundle,
             explained=self.explained,
             members=self.members if self.trained.members or self.trained.soup else Members(),
+            unseen=unseen(self.task, self.splits),
             device=device_model(self.settings.training),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
@@ -14,9 +15,10 @@ from automm.search.selection import Members
 from automm.settings import Settings
 from automm.space import overrides
 from automm.trial import Trial
-from automm.types import Goal, Splits, Table
+from automm.types import FieldSpec, Goal, Splits, Table
 
 SCHEMA = 1
+_SHOWN = 20  # classes by name
 _STATES = ("completed", "pruned", "failed", "infeasible")
 _PACKAGES = (
     "automm", "torch", "timm", "transformers", "open-clip-torch", "nevergrad", "hydra-core", "onnxruntime", "numpy",
@@ -38,6 +40,7 @@ def result_of(
     bundle: str | None,
     explained: Mapping[str, Any],
     members: Members,
+    unseen: Mapping[str, Counter[str]],
     device: str,
 ) -> dict[str, Any]:
     """The figures of a run, plain JSON.
@@ -57,6 +60,7 @@ def result_of(
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
         explained: what the winner relies on, and how far its scores can be believed, by key.
         members: what was averaged; nobody where the winner stands alone.
+        unseen: by split, the rows of each class that no training row has.
         device: what models are trained on where the run was finished, `cpu` or a GPU's name.
     """
     states: list[str] = [trial.state for trial in searched.trials]
@@ -70,6 +74,8 @@ def result_of(
         "data": {
             "rows": {name: len(table) for name, table in vars(splits).items() if isinstance(table, Table)},
             "skipped": [asdict(each) for each in splits.skipped],
+            "columns": [_column(field, splits) for field in splits.train.schema.fields],
+            "unseen": {split: _unseen(counts) for split, counts in unseen.items()},
         },
         "stopped_by": searched.stopped_by,
         "trials": {"total": len(states), **{state: states.count(state) for state in _STATES}},
@@ -82,6 +88,18 @@ def result_of(
         "cpu": describe(),
         "device": device,
     }
+
+
+def _column(field: FieldSpec, splits: Splits) -> dict[str, Any]:
+    """What a column was read as and why, and in how many rows of each split it is missing."""
+    tables = {name: table for name, table in vars(splits).items() if isinstance(table, Table)}
+    columns = {name: table.columns[field.name] for name, table in tables.items() if field.name in table.columns}
+    return {**asdict(field), "missing": {name: int((column.index < 0).sum()) for name, column in columns.items()}}
+
+
+def _unseen(counts: Counter[str]) -> dict[str, Any]:
+    """How many rows have classes that no training row has, and the commonest of those."""
+    return {"rows": counts.total(), "classes": len(counts), "commonest": dict(counts.most_common(_SHOWN))}
 
 
 def _best(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from automm.report import explained, samples, sections
+from automm.report import columns, explained, samples, sections
 from automm.report.data import ReportData
 from automm.report.markup import Markup, join
 from automm.report.metrics import words
@@ -54,6 +54,7 @@ def _body(data: ReportData) -> Markup:
             curves,
             gradients,
             sections.trials(data),
+            columns.columns(data),
             sections.provenance(data),
         ]
     )

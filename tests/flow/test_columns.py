@@ -92,6 +92,15 @@ def test_baselines_and_report_know_the_columns(done):
     assert tuple(alone.model.fields) == ("photo", "photo 2")
     assert f"{PHOTO_2}.name" in alone.candidate
     assert not any(path.startswith(("encoder.text", "encoder.fields.title")) for path in alone.candidate)
+    read = {each["name"]: each for each in done.values["data"]["columns"]}
+    assert {name: each["modality"] for name, each in read.items() if each["role"] == "input"} == {
+        "title": "text",
+        "body": "text",
+        "photo": "image",
+        "photo 2": "image",
+    }
+    assert "image file" in read["photo"]["reason"]
+    assert (sum(read["photo 2"]["missing"].values()), sum(read["photo"]["missing"].values())) == (1, 0)
     page = (done.run_dir / "report.html").read_text()
     assert "transformers (title)" in page
     assert "convnet (photo 2)" in page

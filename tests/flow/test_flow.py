@@ -43,6 +43,12 @@ def test_result_json_keeps_its_contract(finished):
         assert {f"accuracy/{name}" for name in SUBTYPES} <= set(measured)
     assert values["data"]["rows"]["test"] == values["explained"]["rows"]
     assert values["data"]["skipped"] == []
+    assert [(each["name"], each["modality"]) for each in values["data"]["columns"]] == [
+        ("image", "image"),
+        ("question", "text"),
+    ]
+    assert values["data"]["columns"][1]["missing"] == {"train": 0, "valid": 0, "test": 0}
+    assert values["data"]["unseen"] == {}
     assert values["bundle"] == "bundle"
     assert values["versions"]["automm"]
     assert values["cpu"]["flags"] is not None

@@ -45,6 +45,10 @@ def make_trials(number=26):
     return trials
 
 
+def column(name, modality, *, role="input", reason="", missing=None):
+    return {"name": name, "modality": modality, "role": role, "reason": reason, "missing": missing or {}}
+
+
 def make_result(trials):
     rng = np.random.default_rng(5)
     best = max((t for t in trials if t.state == "completed"), key=lambda t: t.values["accuracy"])
@@ -62,6 +66,12 @@ def make_result(trials):
         "data": {
             "rows": {"train": 98_000, "valid": 1000, "test": 2000},
             "skipped": [{"file": "/a/t.csv", "records": 101_003, "skipped": 3, "first": "row 7: <no> target."}],
+            "columns": [
+                column("image", "image", missing={"train": 0, "test": 0}),
+                column("<note>", "text", reason="12 texts", missing={"train": 1204, "valid": 0, "test": 17}),
+                column("number", "numeric", role="id", reason="running numbers"),
+            ],
+            "unseen": {"test": {"rows": 45, "classes": 23, "commonest": {"<zebra>": 30, "yak": 2}}},
         },
         "stopped_by": "trials",
         "trials": {"total": len(trials), "completed": 5, "pruned": 20, "failed": 1},

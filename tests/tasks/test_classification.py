@@ -9,7 +9,7 @@ from rows import table
 from automm.data.split import joined
 from automm.errors import DataError
 from automm.tasks.classification import Classification
-from automm.tasks.unseen import report_unseen
+from automm.tasks.unseen import report_unseen, unseen
 from automm.types import Column, FieldSpec, Goal, Schema, Splits
 
 
@@ -101,6 +101,7 @@ def test_classes_that_training_never_saw_are_counted_and_named_before_the_search
     assert valid.startswith("1 of 2 validation rows count as wrong whatever is answered")
     assert "3 of 5 test rows" in test
     assert "(yak 2x, zebra 1x)" in test
+    assert unseen(task, splits) == {"valid": {"zebra": 1}, "test": {"yak": 2, "zebra": 1}}
     caplog.clear()
     report_unseen(task, Splits(splits.train, splits.train))
     assert not caplog.messages
