@@ -170,7 +170,12 @@ class FrozenFeatures:
         """Compute what the shelf lacks, each content once, and write it down as it comes."""
         lacking = np.flatnonzero((at < 0).any(axis=1))
         lacking = lacking[np.sort(np.unique(keys[lacking], axis=0, return_index=True)[1])]
-        self.cache.make_room(len(lacking) * value_bytes(shelf.spec, tokens=tokens))
+        if not self.cache.make_room(len(lacking) * value_bytes(shelf.spec, tokens=tokens)):
+            log.warning(
+                "the features of this run together take more than cache_max_gb=%.3g, and all of them are in use. Next: "
+                "raise it, or choose among fewer encoders.",
+                self.cache.limit / 1e9,
+            )
         if built.preprocess.signature and any(
             isinstance(d, str) for s in built.preprocess.signature.values() for d in s.shape
         ):

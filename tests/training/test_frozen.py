@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from automm.config import compose, to_settings
+from automm.data.features import FeatureCache
 from automm.encoders import transformers
 from automm.encoders.precomputed import Precomputed
 from automm.encoders.transformers import Transformers
@@ -279,6 +280,21 @@ def test_what_would_not_fit_is_not_kept_and_says_so_once(objective, candidate, t
         fit(made, candidate, tmp_path)
         fit(made, candidate, tmp_path)
     assert caplog.text.count("more than the cache may") == 1
+
+
+def test_a_run_that_needs_more_than_the_cache_may_hold_says_so(objective, candidate, tmp_path, caplog):
+    other = {**candidate, "encoder.text.options.transformers.pooling": "layers"}
+    made = objective()
+    for chosen in (candidate, other):
+        fit(made, chosen, tmp_path)
+    sizes = [shelf.bytes for shelf in FeatureCache(tmp_path / "cache" / "features", 0).info()]
+    assert len(sizes) == 2
+    shutil.rmtree(tmp_path / "cache")
+    tight = objective(cache_bytes=int(0.7 * sum(sizes)))  # either alone would fit
+    with caplog.at_level(logging.WARNING):
+        for chosen in (candidate, other):
+            fit(tight, chosen, tmp_path)
+    assert "together take more than cache_max_gb=" in caplog.text
     assert not (tmp_path / "cache" / "features").exists()
 
 
