@@ -18,10 +18,10 @@ from automm.data.file_memo import CHECKS, FOLDER, FileMemo, stamps_of
 from automm.errors import ConfigError, DataError, near_miss
 from automm.runtime.embedded import embedded
 from automm.runtime.images import MAX_PIXELS, decode, image_size, name_of
+from automm.runtime.urls import may_download, scheme
 
 Check = Literal["decode", "header"]
 Raw = TypeVar("Raw", str, bytes, Path, str | bytes)
-_URL = re.compile(r"(?:^|/)(?:https?|ftp|s3|gs):/")
 _NUMBERED = re.compile(r"(?:COCO_\w+?_)?0*(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 _WORKERS = min(4, os.cpu_count() or 1)
 
@@ -92,19 +92,27 @@ def check_mode(mode: str) -> Check:
 
 
 def raw_image(cell: Any, folder: Path) -> str | bytes:
-    """A table's cell as a raw image: bytes, also those written as base64, or a path, relative ones to `folder`."""
+    """A table's cell as a raw image: bytes, also those written as base64, or as `raw_file` has it."""
     if isinstance(cell, bytes):
         return cell
     held = embedded(str(cell))
-    return str(folder / str(cell)) if held is None else held
+    return raw_file(cell, folder) if held is None else held
+
+
+def raw_file(cell: Any, folder: Path) -> str:
+    """A table's cell as the path of a file, relative ones to `folder`; a URL stays one."""
+    text = str(cell)
+    return text.strip() if scheme(text) else str(folder / text)
 
 
 def forbidden(image: str | bytes, folder: Path, *, outside: bool) -> str:
     """Why a raw image of a table in `folder` is not even opened, in a phrase; empty when it may be."""
     if isinstance(image, bytes):
         return ""
-    if _URL.search(image):
-        return f"{image.removeprefix(f'{folder}/')} is a URL, and nothing is downloaded"
+    if may_download(image):
+        return f"{image} is a URL, and nothing is downloaded unless data.urls=true says so"
+    if scheme(image):
+        return f"{image} is a URL that is never opened: http and https alone are, with data.urls=true"
     if outside or Path(os.path.normpath(image)).is_relative_to(os.path.normpath(folder)):
         return ""
     return f"{image} leaves the folder of the table, which data.outside=true would allow"
@@ -117,7 +125,7 @@ def broken_images(images: Sequence[Raw], mode: Check, cache_dir: Path | None = N
     `cache_dir`, files that passed before and whose size and time stamp are as they were are not read again.
     """
     check = f"image {mode}, Pillow {PIL.__version__}"
-    return broken_files(images, partial(_check, whole=mode == "decode"), check, cache_dir)
+    return broken_files(images, partial(check_image, whole=mode == "decode"), check, cache_dir)
 
 
 def broken_files(
@@ -137,14 +145,15 @@ def broken_files(
     passed = {} if memo is None else memo.known(stamps)
     todo = [value for value in values if passed.get(paths.get(value, "")) != check.encode()]
     with ThreadPoolExecutor(_WORKERS, "automm-check") as pool:
-        found = dict(zip(todo, pool.map(partial(_problem, examine), todo), strict=True))
+        found = dict(zip(todo, pool.map(partial(problem_of, examine), todo), strict=True))
     if memo is not None:
         good = [paths[value] for value, problem in found.items() if not problem and value in paths]
         memo.remember(stamps, dict.fromkeys(good, check.encode()))
     return {value: problem for value, problem in found.items() if problem}
 
 
-def _problem(examine: Callable[[Raw], object], value: Raw) -> str:
+def problem_of(examine: Callable[[Raw], object], value: Raw) -> str:
+    """What is wrong with a value for which `examine` raises DataError, in a phrase; empty where it raises none."""
     try:
         examine(value)
     except DataError as error:
@@ -152,7 +161,7 @@ def _problem(examine: Callable[[Raw], object], value: Raw) -> str:
     return ""
 
 
-def _check(image: str | bytes | Path, *, whole: bool) -> None:
+def check_image(image: str | bytes | Path, *, whole: bool) -> None:
     """Raise DataError unless the image can be opened, and read to its end where `whole` asks for that."""
     height, width = image_size(image)
     if height * width > MAX_PIXELS:

@@ -16,6 +16,7 @@ from automm.runtime.distinct import is_missing
 from automm.runtime.embedded import embedded
 from automm.runtime.images import image_size
 from automm.runtime.numbers import written
+from automm.runtime.urls import may_download, without_query
 from automm.types import FieldSpec, Modality, Role
 
 ENCODABLE: tuple[Modality, ...] = ("image", "text", "numeric", "categorical")  # what encoders are built in for
@@ -37,8 +38,14 @@ class _Verdict(NamedTuple):
     may_name: bool = False  # whether such cells could be identifiers
 
 
-def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
+def infer(name: str, cells: Sequence[Any], role: Role = "input", *, urls: bool = False) -> FieldSpec:
     """One column's field; an input that only names its rows gets the role `id`. Missing cells are None, NaN or blank.
+
+    Args:
+        name: of the column.
+        cells: of the training table.
+        role: of the column.
+        urls: whether the files of URLs are downloaded.
 
     Raises:
         DataError: the cells are missing altogether, or of a kind that is no modality.
@@ -46,7 +53,7 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input") -> FieldSpec:
     known = [cell for cell in cells if not is_missing(cell)]
     if not known:
         raise DataError(f"column {name!r} is empty. Next: leave it out, data.drop=[{name}].")
-    verdict = _of_texts(name, known, role) if {type(c) for c in known} == {str} else _of_values(known, role)
+    verdict = _of_texts(name, known, role, urls) if {type(c) for c in known} == {str} else _of_values(known, role)
     if verdict is None:
         found = ", ".join(sorted({type(cell).__name__ for cell in known}))
         raise DataError(
@@ -85,10 +92,11 @@ def _of_bytes(first: Sequence[bytes]) -> _Verdict | None:
     return None
 
 
-def _of_texts(name: str, known: Sequence[str], role: Role) -> _Verdict:
-    if all(map(_IMAGE_FILE.fullmatch, known)):
+def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdict:
+    files = [without_query(cell) for cell in known] if urls else known
+    if all(map(_IMAGE_FILE.fullmatch, files)):
         return _Verdict("image", f"every value is the name of an image file, such as {known[0]!r:.60}")
-    if all(map(_AUDIO_FILE.fullmatch, known)):
+    if all(map(_AUDIO_FILE.fullmatch, files)):
         return _Verdict("audio", f"every value is the name of an audio file, such as {known[0]!r:.60}")
     if all(embedded(cell) is not None for cell in known):
         return _Verdict("image", f"every value is an image written as base64, such as {known[0]!r:.30}...")
@@ -99,7 +107,7 @@ def _of_texts(name: str, known: Sequence[str], role: Role) -> _Verdict:
         return _Verdict("numeric", f"{len(known)} numbers written as text, such as {known[0]!r:.60}")
     if (how := _dated(distinct)) is not None:
         return _Verdict("numeric", f"{len(known)} dates, such as {known[0]!r:.60}{how}")
-    return _of_words(known, _nearly(name, known))
+    return _of_words(known, _nearly(name, known) or _linked(name, known, urls))
 
 
 def _of_words(known: Sequence[str], remark: str) -> _Verdict:
@@ -153,6 +161,13 @@ def _nearly(name: str, known: Sequence[str]) -> str:
     return ""
 
 
+def _linked(name: str, known: Sequence[str], urls: bool) -> str:
+    """How URLs would be read as the files they stand for; empty where not all of these are such."""
+    if not all(map(may_download, known)):
+        return ""
+    return f"; all are URLs: data.columns.{name}=image reads the files" + ("" if urls else ", with data.urls=true")
+
+
 def _reads(read: Callable[[str], object], cell: str) -> bool:
     try:
         read(cell)
@@ -161,10 +176,12 @@ def _reads(read: Callable[[str], object], cell: str) -> bool:
     return True
 
 
-def infer_columns(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]) -> tuple[FieldSpec, ...]:
+def infer_columns(
+    columns: Mapping[str, Sequence[Any]], given: Mapping[str, str], *, urls: bool = False
+) -> tuple[FieldSpec, ...]:
     """The fields of a table's columns, inputs and identifiers, in order; `given` says what a column's modality is.
 
-    What is given is an input, whatever it looks like.
+    What is given is an input, whatever it looks like. With `urls` the files of URLs are downloaded.
 
     Raises:
         UnknownKey: `given` names a column that is not there.
@@ -179,7 +196,7 @@ def infer_columns(columns: Mapping[str, Sequence[Any]], given: Mapping[str, str]
                 f"data.columns.{name}={modality} is no modality. {near_miss(str(modality), get_args(Modality))}"
             )
     fields = tuple(
-        FieldSpec(name, cast(Modality, given[name]), "input") if name in given else infer(name, cells)
+        FieldSpec(name, cast(Modality, given[name]), "input") if name in given else infer(name, cells, urls=urls)
         for name, cells in columns.items()
     )
     if not any(field.role == "input" for field in fields):

@@ -17,6 +17,7 @@ from automm.errors import DataError, OutOfRange
 from automm.runtime.audio_files import Reader, opened
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.resample import resample
+from automm.runtime.urls import missing_file
 from automm.types import TensorSpec
 
 RATES = (1_000, 1_000_000)  # Hz that a clip may have
@@ -175,9 +176,7 @@ def _blamed(value: Any) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(
-            f"{name_of(value)} does not exist. Next: check the path, and what it is relative to."
-        ) from error
+        raise missing_file(value, name_of(value)) from error
     except (OSError, ValueError) as error:
         raise DataError(
             f"{name_of(value)} cannot be read: {error}. "

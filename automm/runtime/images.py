@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from automm.errors import ConfigError, DataError
 from automm.runtime.embedded import embedded
 from automm.runtime.preprocess import Preprocess
+from automm.runtime.urls import missing_file
 from automm.types import TensorSpec
 
 Resample = Literal["bicubic", "bilinear"]
@@ -221,7 +222,7 @@ def name_of(value: Any) -> str:
 
 def _unreadable(value: Any, error: BaseException) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{name_of(value)} does not exist. Next: check the path, and what it is relative to.")
+        return missing_file(value, name_of(value))
     return DataError(
         f"{name_of(value)} cannot be read: {type(error).__name__}: {error}. "
         "Next: replace the file; in training, data.on_error=skip leaves out what cannot be read."

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from automm.data.apart import check_tables
-from automm.data.audio_files import broken_clips
 from automm.data.drawing import Drawing, with_groups
-from automm.data.image_files import broken_images, check_mode, forbidden, raw_image
+from automm.data.cell_files import CellFiles
+from automm.data.image_files import check_mode, raw_file, raw_image
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
@@ -48,11 +48,12 @@ class TableSource(Source):
     `owner/name` or `owner/name:configuration`. Its own splits validate and test where nothing else is named.
 
     Modalities are inferred: columns of the names of image or audio files are images and audio (paths are relative to
-    the table's file), as are images in bytes and base64; numbers are numbers, also as text with one unit or thousands
-    separators, and so are dates; other strings are text, or a category where few of them are repeated often. Codes,
-    UUIDs and running numbers, another in every row, are no input. A missing or blank cell is a missing modality; a row
-    without a target cannot be used, nor one whose image or clip cannot be read or whose number or date is none. Where
-    no target is named a row is a pair: its two columns belong together, which is what `task=retrieval` learns.
+    the table's file; with `urls` also URLs), as are images in bytes and base64; numbers are numbers, also as text with
+    one unit or thousands separators, and so are dates; other strings are text, or a category where few of them are
+    repeated often. Codes, UUIDs and running numbers, another in every row, are no input. A missing or blank cell is a
+    missing modality; a row without a target cannot be used, nor one whose image or clip cannot be read or whose number
+    or date is none. Where no target is named a row is a pair: its two columns belong together, which is what
+    `task=retrieval` learns.
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
     group, a file or all of their inputs stay on one side. Where tables are given, sharing a group or a file with
@@ -80,6 +81,7 @@ class TableSource(Source):
         on_error: `fail` or `skip`: what a row does that cannot be used.
         check_images: `decode` reads every image and clip to its end, `header` opens it only.
         outside: allow paths of files that leave the folder of the table's file.
+        urls: allow http and https URLs of images and clips; each is downloaded once, into the cache directory.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class TableSource(Source):
         on_error: str = "fail",
         check_images: str = "decode",
         outside: bool = False,
+        urls: bool = False,
     ) -> None:
         if not 0 < valid_fraction < 1 or not 0 <= test_fraction < 1:
             raise OutOfRange(
@@ -117,8 +120,8 @@ class TableSource(Source):
         self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
         self.valid_fraction, self.test_fraction = valid_fraction, test_fraction
         self.on_error = check_on_error(on_error)
-        self.check_images = check_mode(check_images)
-        self.outside = outside
+        self.urls = urls
+        self.files = CellFiles(check_mode(check_images), outside, urls, stop=self.on_error == "fail")
 
     def load(self, seed: int, cache_dir: Path) -> Splits:
         """The tables; every path is checked before any file is read."""
@@ -159,7 +162,7 @@ class TableSource(Source):
             if name not in cells:
                 raise DataError(f"{key}={name}: {place} has no such column. {near_miss(name, cells)}")
         aside = {name for key, name in named if key != "data.time" or name not in self.columns}
-        fields = infer_columns({n: c for n, c in cells.items() if n not in aside}, self.columns)
+        fields = infer_columns({n: c for n, c in cells.items() if n not in aside}, self.columns, urls=self.urls)
         for field in fields:
             reason = field.reason or "as data.columns says"
             if field.role == "input":
@@ -184,7 +187,9 @@ class TableSource(Source):
         columns = {field.name: _cells_of(field, cells[field.name], place) for field in schema.inputs}
         targets = cells[self.target] if labelled else [None if self.target else PAIR] * rows
         problems = Problems(str(place), self.on_error, reading.skipped)
-        broken = self._broken(columns, place.folder, reading)
+        modalities = {field.name: field.modality for field in schema.inputs}
+        columns, broken = self.files.examine(columns, modalities, place.folder, reading.cache_dir)
+        broken |= {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
         times = self._times(cells) if split == "train" else []  # rows are drawn from no other table
         usable = []
         for row in range(rows):
@@ -218,18 +223,6 @@ class TableSource(Source):
                 found.append(f"column {self.time!r}: {str(error).partition(' Next: ')[0].rstrip('.')}")
         return found
 
-    def _broken(self, columns: Mapping[str, list[Any]], folder: Path, reading: _Reading) -> dict[str, dict[Any, str]]:
-        """By column: what is wrong with each file that may not or cannot be read, and each number that is none."""
-        problems: dict[str, dict[Any, str]] = {}
-        for modality, broken_ones in (("image", broken_images), ("audio", broken_clips)):
-            names = [field.name for field in reading.schema.inputs if field.modality == modality]
-            found = {cell for name in names for cell in columns[name] if cell is not None}
-            bad: dict[Any, str] = {c: why for c in found if (why := forbidden(c, folder, outside=self.outside))}
-            readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
-            bad |= broken_ones(readable, self.check_images, reading.cache_dir)
-            problems |= dict.fromkeys(names, bad)
-        return problems | {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
-
 
 def _is_none(target: Any) -> bool:
     """Whether a target is missing; a blank text is not, for it may list no labels."""
@@ -245,7 +238,7 @@ def _cells_of(field: FieldSpec, cells: list[Any], place: Place) -> list[Any]:
     """
     to_raw: dict[str, Callable[[Any], Any]] = {
         "image": lambda cell: raw_image(cell, place.folder),
-        "audio": lambda cell: str(place.folder / str(cell)),
+        "audio": lambda cell: raw_file(cell, place.folder),
         "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }

@@ -1,0 +1,96 @@
+"""Files that the cells of a table name: downloaded where they are URLs, allowed, and proved readable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from automm.data.audio_files import broken_clips
+from automm.data.downloads import FOLDER, Downloads, Examine
+from automm.data.image_files import Check, broken_images, check_image, forbidden
+from automm.runtime.audio import check_readable, duration
+from automm.runtime.urls import may_download
+from automm.types import Modality
+
+Columns = dict[str, list[Any]]  # raw values by column; None is a missing one
+
+_ONE: dict[Check, dict[Modality, Examine]] = {
+    "header": {"image": partial(check_image, whole=False), "audio": duration},
+    "decode": {"image": partial(check_image, whole=True), "audio": check_readable},
+}
+_BROKEN: dict[Modality, Callable[..., dict[Any, str]]] = {"image": broken_images, "audio": broken_clips}
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """What is asked of such files.
+
+    Args:
+        check: how far each is read.
+        outside: whether paths may leave the folder of the table.
+        urls: whether those of http and https are downloaded.
+        stop: whether the first one that cannot be downloaded ends it.
+    """
+
+    check: Check
+    outside: bool
+    urls: bool
+    stop: bool
+
+    def examine(
+        self, columns: Columns, modalities: Mapping[str, Modality], folder: Path, cache_dir: Path
+    ) -> tuple[Columns, dict[str, dict[Any, str]]]:
+        """Look at every file once.
+
+        Args:
+            columns: of one table.
+            modalities: of its columns, by name.
+            folder: of the table.
+            cache_dir: where downloads are kept, and which files passed.
+
+        Returns:
+            The columns, with the path where its file is kept in the place of a URL; and by column of files, what is
+            wrong with each value that may not or cannot be read, in a phrase.
+
+        Raises:
+            DataError: a download cannot be written.
+            MissingExtra: a clip needs a package that is not installed.
+        """
+        named = [name for name in columns if modalities[name] in _BROKEN]
+        sources: dict[str, str] = {}
+        failed: dict[Any, str] = {}
+        if self.urls:
+            columns, sources, failed = self._fetched(columns, named, modalities, cache_dir)
+            if failed and self.stop:
+                return columns, dict.fromkeys(named, failed)
+        problems: dict[str, dict[Any, str]] = {}
+        for modality, broken_ones in _BROKEN.items():
+            names = [name for name in named if modalities[name] == modality]
+            found = {cell for name in names for cell in columns[name] if cell is not None}
+            own = found - sources.keys()
+            bad = {cell: why for cell in own if (why := forbidden(cell, folder, outside=self.outside))} | failed
+            readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
+            broken = broken_ones(readable, self.check, cache_dir)
+            bad |= {c: why.replace(c, sources[c]) if c in sources else why for c, why in broken.items()}
+            problems |= dict.fromkeys(names, bad)
+        return columns, problems
+
+    def _fetched(
+        self, columns: Columns, named: list[str], modalities: Mapping[str, Modality], cache_dir: Path
+    ) -> tuple[Columns, dict[str, str], dict[Any, str]]:
+        """The columns with paths for URLs; the URL of each such path; what is wrong with those that cannot be had."""
+        downloads = Downloads(cache_dir / FOLDER)
+        wanted = {url: _ONE[self.check][modalities[name]] for name, url in _urls(columns, named)}
+        paths = {url: str(downloads.path(url)) for url in wanted}
+        failed = downloads.fetch(wanted, stop=self.stop)
+        here = {n: [paths.get(c, c) for c in cells] if n in named else cells for n, cells in columns.items()}
+        return here, {path: url for url, path in paths.items()}, {paths[url]: why for url, why in failed.items()}
+
+
+def _urls(columns: Columns, names: list[str]) -> Iterator[tuple[str, str]]:
+    """The column and the URL of every cell that holds one, row by row."""
+    for row in zip(*(columns[name] for name in names), strict=True):
+        yield from ((name, cell) for name, cell in zip(names, row, strict=True) if may_download(cell))

@@ -1,0 +1,225 @@
+"""Files that lie behind http and https: downloaded once, and kept under a digest of the URL.
+
+The standard library's client serves: one request a file needs no more, and the packages that others bring (requests,
+httpx) change from one of their versions to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import automm
+from automm.data.image_files import problem_of
+from automm.errors import DataError
+
+FOLDER = "downloads"  # below the cache directory
+
+Examine = Callable[[Path], object]
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 8  # files
+_CHUNK = 1 << 16  # bytes
+_LARGEST = 100_000_000  # bytes of a file
+_SILENCE = 20.0  # seconds without a byte
+_LONGEST = 300.0  # seconds for a file: a server that trickles is given up too
+_UNFINISHED = "unfinished"
+_FORGOTTEN = 3600.0  # seconds: what is unfinished for so long was left by a kill
+_PROGRESS_SECONDS = 10.0
+_PLAIN = "!#$%&'()*+,/:;=?@[]~"  # of a URL; what else it may not hold is quoted
+
+
+class _NotGot(Exception):
+    """A file that cannot be had; says why, in a phrase."""
+
+
+class Downloads:
+    """The files of URLs, kept in a folder that other processes may use at the same time.
+
+    Args:
+        folder: made when something is kept.
+        largest: bytes; a larger file is refused.
+        silence: seconds that a server may send nothing.
+        longest: seconds that one file may take.
+    """
+
+    def __init__(
+        self, folder: Path, *, largest: int = _LARGEST, silence: float = _SILENCE, longest: float = _LONGEST
+    ) -> None:
+        self.folder, self.largest, self.silence, self.longest = folder, largest, silence, longest
+        self._over = threading.Event()  # what still comes is wanted no more
+
+    def path(self, url: str) -> Path:
+        """Where the file of a URL is kept, whether it is there yet or not."""
+        digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+        return self.folder / digest[:2] / digest
+
+    def fetch(self, wanted: Mapping[str, Examine], *, stop: bool) -> dict[str, str]:
+        """Download what is not kept yet, a few files at a time.
+
+        Args:
+            wanted: by URL, in the order in which they are asked for: what raises DataError for a file that is of no
+                use, which is then not kept.
+            stop: at the first file that cannot be had; those that come after it are left where they are.
+
+        Returns:
+            By URL, what is wrong with each that cannot be had, in a phrase that names it.
+
+        Raises:
+            DataError: a file cannot be written.
+        """
+        lacking = [url for url in wanted if not _holds(self.path(url))]
+        if not lacking:
+            return {}
+        if offline():
+            said = "is not among what was downloaded before, and HF_HUB_OFFLINE forbids to download it: run without it"
+            return {url: f"{url} {said}" for url in lacking}
+        self._prepare()
+        log.info("downloads: %d of %d files, into %s", len(lacking), len(wanted), self.folder)
+        self._over.clear()
+        pool = ThreadPoolExecutor(_AT_ONCE, "automm-download")
+        try:
+            jobs = {url: pool.submit(self._problem, url, wanted[url]) for url in lacking}
+            return _collected(jobs, stop=stop)
+        finally:
+            self._over.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _prepare(self) -> None:
+        """Make the folder, and take away what a kill left in it."""
+        unfinished = self.folder / _UNFINISHED
+        try:
+            unfinished.mkdir(parents=True, exist_ok=True)
+            for entry in list(os.scandir(unfinished)):
+                if time.time() - entry.stat().st_mtime > _FORGOTTEN:
+                    Path(entry.path).unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass  # another process took it away
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _problem(self, url: str, examine: Examine) -> str:
+        """Download and keep one file; in a phrase, why it cannot be had."""
+        unfinished, kept = self.folder / _UNFINISHED / uuid.uuid4().hex, self.path(url)
+        try:
+            with unfinished.open("xb") as file:
+                for chunk in self._chunks(url):
+                    file.write(chunk)
+            found = problem_of(examine, unfinished)
+            if not found:
+                kept.parent.mkdir(exist_ok=True)
+                unfinished.replace(kept)
+            return found.replace(str(unfinished), url)
+        except _NotGot as error:
+            return f"{url} cannot be downloaded: {error}"
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _chunks(self, url: str) -> Iterator[bytes]:
+        """The content of a URL. What goes wrong in the network is _NotGot, so that an OSError is one of the disk."""
+        headers = {"User-Agent": f"automm/{automm.__version__}", "Accept": "*/*"}
+        try:
+            request = urllib.request.Request(_quoted(url), headers=headers)
+            with _opener().open(request, timeout=self.silence) as answer:
+                yield from self._content(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _NotGot(f"the answer is {error.code} {_said(error.reason)}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(why, TimeoutError):
+                raise _NotGot(f"nothing came for {self.silence:g} s") from error
+            raise _NotGot(_said(why)) from error
+
+    def _content(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        began, size = time.monotonic(), 0
+        while chunk := answer.read1(_CHUNK):
+            size += len(chunk)
+            if size + (answer.length or 0) > self.largest:
+                raise _NotGot(f"it has more than {self.largest / 1e6:g} MB")
+            if time.monotonic() - began > self.longest or self._over.is_set():
+                raise _NotGot(f"it is not complete after {self.longest:g} s")
+            yield chunk
+        if answer.length:
+            raise _NotGot(f"the answer was cut short: {answer.length} of {size + answer.length} bytes are missing")
+
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(
+            f"downloads cannot be kept in {self.folder}: {_said(error)}. Next: make room there, or name another "
+            "folder with cache_dir."
+        )
+
+
+def offline() -> bool:
+    """Whether the user forbade downloads by HF_HUB_OFFLINE."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _collected(jobs: Mapping[str, Future[str]], *, stop: bool) -> dict[str, str]:
+    """What went wrong by URL, looked at in the order in which they are asked for; now and then a word in the log."""
+    failed: dict[str, str] = {}
+    said = time.monotonic()
+    for done, (url, job) in enumerate(jobs.items(), 1):
+        if problem := job.result():
+            failed[url] = problem
+            if stop:
+                return failed
+        if time.monotonic() - said > _PROGRESS_SECONDS and done < len(jobs):
+            log.info("downloads: %d of %d files, %d failed", done, len(jobs), len(failed))
+            said = time.monotonic()
+    log.info("downloads: %d files are there, %d failed", len(jobs) - len(failed), len(failed))
+    return failed
+
+
+def _holds(path: Path) -> bool:
+    """Whether a file is kept; after a loss of power it can be there and be empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@cache
+def _opener() -> urllib.request.OpenerDirector:
+    """A client of http and https alone: whatever an answer redirects to, no file is opened, and no other service."""
+    client = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        client.add_handler(handler())
+    return client
+
+
+def _quoted(url: str) -> str:
+    """A URL as a request may hold it: tables have them with spaces and letters of other alphabets."""
+    parts = urlsplit(url)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
+    rest = (quote(part, safe=_PLAIN) for part in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, host, *rest, ""))
+
+
+def _said(why: object) -> str:
+    """An error's own words, on one line."""
+    text = why.strerror or str(why) if isinstance(why, OSError) else str(why)
+    return " ".join(text.split()).rstrip(".") or type(why).__name__
