@@ -31,6 +31,7 @@ class FieldSpec:
     modality: Modality
     role: Role = "input"
     reason: str = ""  # why modality and role were inferred so; empty when given
+    style: str = ""  # of numbers written as text: what stands between thousands and before decimals, such as ".,"
 
 
 @dataclass(frozen=True)

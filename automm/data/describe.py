@@ -17,7 +17,7 @@ from automm.data.column_facts import ColumnFacts, column_facts
 from automm.data.glimpse import Glimpse, glimpses
 from automm.data.inspection import Inspection
 from automm.data.leaks import Finding
-from automm.data.schema import infer
+from automm.data.schema import infer, kept_as_written
 from automm.data.table_files import Cells, read_cells
 from automm.data.targets import suited_task
 from automm.errors import DataError, near_miss
@@ -61,11 +61,13 @@ def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None
     Raises:
         DataError: a file cannot be read, or lacks a column that is named.
     """
-    cells = {split: read_cells(path, Glimpse.of) for split, path in paths.items()}
+    cells = {"train": read_cells(paths["train"], Glimpse.of)}
     for option, name in (("--target", target), ("--group", group)):
         if name is not None and name not in cells["train"]:
             raise DataError(f"{option} {name}: {paths['train']} has no such column. {near_miss(name, cells['train'])}")
     fields, unusable = _fields(cells["train"], target, group)
+    texts = kept_as_written(fields.values())
+    cells |= {split: read_cells(path, Glimpse.of, texts) for split, path in paths.items() if split != "train"}
     looked = _looked_at(cells, fields, paths, memo)
     inspection = Inspection(cells, looked, fields, target, group)
     return Description(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def is_hub_id(given: str) -> bool:
     return _HUB_ID.fullmatch(given) is not None and Path(given).suffix.lower() not in SUFFIXES
 
 
-def read_place(place: Place, split: str, of_bytes: OfBytes = bytes) -> dict[str, Cells]:
+def read_place(place: Place, split: str, of_bytes: OfBytes = bytes, texts: Collection[str] = ()) -> dict[str, Cells]:
     """The table of a split and, where the training table has others beside it, theirs.
 
     A data set's own splits are told by their names: `train`; `validation`, `valid`, `val` or `dev`; `test`. One that
@@ -60,13 +60,14 @@ def read_place(place: Place, split: str, of_bytes: OfBytes = bytes) -> dict[str,
         place: what `need_table` found.
         split: `train`, `valid` or `test`.
         of_bytes: what bytes in a cell become.
+        texts: columns of a CSV that are left as they are written.
 
     Raises:
         DataError: it cannot be read, or has no split that serves.
         MissingExtra: it needs the package `datasets`, which is not installed.
     """
     if place.path is not None and place.path.is_file():
-        return {split: read_cells(place.path, of_bytes)}
+        return {split: read_cells(place.path, of_bytes, texts)}
     found = _load(place)
     if len(found) == 1:
         return {split: _cells(next(iter(found.values())), place, of_bytes)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any, NamedTuple, cast, get_args
@@ -15,6 +15,7 @@ from automm.runtime.dates import Order, are_dates, has_order, moment, order_of
 from automm.runtime.distinct import is_missing
 from automm.runtime.embedded import embedded
 from automm.runtime.images import image_size
+from automm.runtime.number_styles import PLAIN, Style, like_number, style_of, told
 from automm.runtime.numbers import written
 from automm.runtime.urls import may_download, without_query
 from automm.types import FieldSpec, Modality, Role
@@ -36,6 +37,7 @@ class _Verdict(NamedTuple):
     modality: Modality
     reason: str
     may_name: bool = False  # whether such cells could be identifiers
+    style: str = ""  # of numbers written as text
 
 
 def infer(name: str, cells: Sequence[Any], role: Role = "input", *, urls: bool = False) -> FieldSpec:
@@ -62,7 +64,7 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input", *, urls: bool =
         )
     if role == "input" and verdict.may_name and (named := identifier(name, cells)):
         return FieldSpec(name, verdict.modality, "id", named)
-    return FieldSpec(name, verdict.modality, role, verdict.reason)
+    return FieldSpec(name, verdict.modality, role, verdict.reason, verdict.style)
 
 
 def _of_values(known: Sequence[Any], role: Role) -> _Verdict | None:
@@ -103,8 +105,9 @@ def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdi
     if role != "input":
         return _of_words(known, "")
     distinct = list(dict.fromkeys(known))
-    if _are_numbers(distinct):
-        return _Verdict("numeric", f"{len(known)} numbers written as text, such as {known[0]!r:.60}")
+    if (style := _numbers_style(distinct)) is not None:
+        reason = f"{len(known)} numbers written as text, such as {known[0]!r:.60}{_in_style(style)}"
+        return _Verdict("numeric", reason, style=style)
     if (how := _dated(distinct)) is not None:
         return _Verdict("numeric", f"{len(known)} dates, such as {known[0]!r:.60}{how}")
     return _of_words(known, _nearly(name, known) or _linked(name, known, urls))
@@ -121,12 +124,20 @@ def _of_words(known: Sequence[str], remark: str) -> _Verdict:
     return _Verdict("categorical", f"{found}: short, and repeated often{remark}")
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all of these strings are numbers, in one unit or none; with leading zeros they are codes."""
+def _numbers_style(cells: Sequence[str]) -> Style | None:
+    """How these are written, where all are numbers, in one unit or none; with leading zeros they are codes."""
+    if not all(map(like_number, cells)) or any(map(_CODE.match, cells)):
+        return None  # told at once of most texts, whose styles need not be weighed
+    style = style_of(cells)
     try:
-        return len({written(cell)[1] for cell in cells}) == 1 and not any(map(_CODE.match, cells))
+        return style if len({written(cell, style)[1] for cell in cells}) == 1 else None
     except DataError:
-        return False
+        return None
+
+
+def _in_style(style: Style) -> str:
+    """A style in a phrase, where it is not the common one."""
+    return "" if style == PLAIN else f", with {told(style)}"
 
 
 def _dated(cells: Sequence[str]) -> str | None:
@@ -147,7 +158,10 @@ def _dated(cells: Sequence[str]) -> str | None:
 def _nearly(name: str, known: Sequence[str]) -> str:
     """What to do about a few cells that alone keep a column from being numbers or dates; empty where it is neither."""
     sample = known[:: -(-len(known) // _SAMPLE)]
-    kinds: dict[str, Callable[[str], object]] = {"numbers": written, "dates": partial(moment, order=order_of(sample))}
+    kinds: dict[str, Callable[[str], object]] = {
+        "numbers": partial(written, style=style_of(sample)),
+        "dates": partial(moment, order=order_of(sample)),
+    }
     for kind, read in kinds.items():
         if sum(_reads(read, cell) for cell in sample) < _NEARLY * len(sample):
             continue
@@ -196,7 +210,7 @@ def infer_columns(
                 f"data.columns.{name}={modality} is no modality. {near_miss(str(modality), get_args(Modality))}"
             )
     fields = tuple(
-        FieldSpec(name, cast(Modality, given[name]), "input") if name in given else infer(name, cells, urls=urls)
+        _given(name, cast(Modality, given[name]), cells) if name in given else infer(name, cells, urls=urls)
         for name, cells in columns.items()
     )
     if not any(field.role == "input" for field in fields):
@@ -207,6 +221,20 @@ def infer_columns(
         raise DataError(f"the table has no input column. Next: see data.drop, data.target and data.group.{left}")
     _check_encodable([field for field in fields if field.role == "input"])
     return fields
+
+
+def kept_as_written(fields: Iterable[FieldSpec]) -> list[str]:
+    """The columns of numbers whose texts would be others in the eyes of who reads a CSV: "1.234" may be a thousand."""
+    return [field.name for field in fields if field.style not in ("", PLAIN)]
+
+
+def _given(name: str, modality: Modality, cells: Sequence[Any]) -> FieldSpec:
+    """A field of the modality that the user says."""
+    if modality != "numeric" or not any(isinstance(cell, str) for cell in cells):
+        return FieldSpec(name, modality)
+    style = style_of(cells)
+    reason = "" if style == PLAIN else f"as data.columns says{_in_style(style)}"
+    return FieldSpec(name, modality, reason=reason, style=style)
 
 
 def _check_encodable(fields: Sequence[FieldSpec]) -> None:

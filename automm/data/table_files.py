@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ from automm.errors import DataError
 
 Cells = dict[str, list[Any]]  # by column; a missing cell is None
 OfBytes = Callable[[bytes], Any]
+_Read = Callable[[Path, OfBytes, Collection[str]], Cells]
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that such a file begins with
 _ROWS = 512  # of a Parquet file that are held as bytes at a time
 
 
-def read_cells(path: Path, of_bytes: OfBytes = bytes) -> Cells:
+def read_cells(path: Path, of_bytes: OfBytes = bytes, texts: Collection[str] = ()) -> Cells:
     """Every column of a .csv, .tsv, .parquet or .jsonl file; an empty cell of a CSV is missing.
 
     Dates and times become ISO 8601 texts, as a row that is to be predicted has them; a time with a zone is taken to
-    UTC. What bytes in a Parquet file become, `of_bytes` says, a few rows at a time: they may be all of the images.
+    UTC. What bytes in a Parquet file become, `of_bytes` says, a few rows at a time: they may be all of the images. The
+    columns `texts` of a CSV are left as they are written.
 
     Raises:
         DataError: it is none of these, or cannot be read; the message names file and row where that is known.
@@ -36,7 +38,7 @@ def read_cells(path: Path, of_bytes: OfBytes = bytes) -> Cells:
             f"{path} is no table that automm reads: {', '.join(_READERS)}. Next: convert it to one of these."
         )
     try:
-        cells = reader(path, of_bytes)
+        cells = reader(path, of_bytes, texts)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}. Next: mend the file.") from error
     if not cells or not next(iter(cells.values())):
@@ -44,15 +46,17 @@ def read_cells(path: Path, of_bytes: OfBytes = bytes) -> Cells:
     return cells
 
 
-def _csv(delimiter: str) -> Callable[[Path, OfBytes], Cells]:
-    def read(path: Path, _: OfBytes) -> Cells:
+def _csv(delimiter: str) -> _Read:
+    def read(path: Path, _: OfBytes, texts: Collection[str]) -> Cells:
         with path.open("rb") as file:
             if file.read(2) in _UTF16:
                 raise DataError(f"{path} is UTF-16 text, not UTF-8. Next: save it as UTF-8.")
         table = pa.csv.read_csv(
             path,
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
+            convert_options=pa.csv.ConvertOptions(
+                null_values=[""], strings_can_be_null=True, column_types=dict.fromkeys(texts, pa.string())
+            ),
         )
         names = _names(table.schema, path)
         return {name: _texts(plain_values(table[name]), name, path) for name in names}
@@ -60,7 +64,7 @@ def _csv(delimiter: str) -> Callable[[Path, OfBytes], Cells]:
     return read
 
 
-def _parquet(path: Path, of_bytes: OfBytes) -> Cells:
+def _parquet(path: Path, of_bytes: OfBytes, _: Collection[str]) -> Cells:
     with pa.parquet.ParquetFile(path) as file:
         cells: Cells = {name: [] for name in _names(file.schema_arrow, path)}
         for batch in file.iter_batches(_ROWS):
@@ -109,7 +113,7 @@ def _texts(cells: list[Any], name: str, path: Path) -> list[Any]:
     return cells
 
 
-def _jsonl(path: Path, _: OfBytes) -> Cells:
+def _jsonl(path: Path, _: OfBytes, __: Collection[str]) -> Cells:
     rows: list[dict[str, Any]] = []
     for number, row in read_jsonl(path):
         if not isinstance(row, dict):
@@ -119,7 +123,7 @@ def _jsonl(path: Path, _: OfBytes) -> Cells:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-_READERS: dict[str, Callable[[Path, OfBytes], Cells]] = {
+_READERS: dict[str, _Read] = {
     ".csv": _csv(","),
     ".tsv": _csv("\t"),
     ".parquet": _parquet,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from automm.encoders.encoder import Encoder
+from automm.runtime.number_styles import Style
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.quantities import fit_quantity
 from automm.space import Float, OneOf, Space
@@ -43,7 +44,7 @@ class Periodic(Encoder):
     @classmethod
     def fit_preprocess(cls, field: FieldSpec, values: Sequence[Any], **options: Any) -> Preprocess:
         """Median, scale and quantiles of `values`."""
-        return fit_quantity(values)
+        return fit_quantity(values, cast(Style, field.style) if field.style else None)
 
     def __init__(
         self, field: FieldSpec, preprocess: Preprocess, *, width: int = 16, frequencies: int = 16, sigma: float = 0.1

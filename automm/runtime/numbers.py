@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
-from automm.errors import DataError
+from automm.errors import ConfigError, DataError
+from automm.runtime.number_styles import PLAIN, Style, parts, style_of, told
 from automm.runtime.preprocess import Preprocess
 from automm.types import TensorSpec
 
@@ -20,10 +21,6 @@ Unit = tuple[str, str]  # what stands before and after a number that is written 
 _KNOTS = 257  # of the curve from values to normal scores
 _LEAST = 1e-30  # what differs less is the same
 _FURTHEST = 10.0  # scales from the median; what lies further is told apart by its rank alone
-_WRITTEN = re.compile(
-    r"(?P<before>[$€£¥₹]?)\s*(?P<number>[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][+-]?\d+)?)"
-    r"\s*(?P<after>[^\d\s.,+-]{0,6})"
-)
 
 
 class NumericPreprocess(Preprocess):
@@ -39,6 +36,7 @@ class NumericPreprocess(Preprocess):
         normal: the normal score of each knot.
         affix: what stands before and after a number written as text, such as ("$", "") or ("", "kg"); another is
             refused.
+        style: how numbers are written as text.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -51,22 +49,26 @@ class NumericPreprocess(Preprocess):
         knots: Sequence[float],
         normal: Sequence[float],
         affix: Sequence[str] = ("", ""),
+        style: Style = PLAIN,
     ) -> None:
+        if style not in get_args(Style):
+            raise ConfigError(f"numbers are not written in a style {style!r}; known: {', '.join(get_args(Style))}.")
         self.median, self.scale = float(median), float(scale)
         self.knots, self.normal = [float(k) for k in knots], [float(n) for n in normal]
-        self.affix = (affix[0], affix[1])
+        self.affix, self.style = (affix[0], affix[1]), style
 
     @classmethod
-    def fit(cls, values: Sequence[Any]) -> Self:
-        """From distinct training values.
+    def fit(cls, values: Sequence[Any], style: Style | None = None) -> Self:
+        """From distinct training values, and the style of the column they are from; None = theirs.
 
         Raises:
             DataError: there are none, or one is no number.
         """
         if not values:
             raise DataError("a numeric column has no value to learn from. Next: leave it out with data.drop.")
-        affix = unit(values)
-        numbers_U = np.sort(np.array([number(value, affix) for value in values], np.float64))
+        style = style or style_of(values)
+        affix = unit(values, style)
+        numbers_U = np.sort(np.array([number(value, affix, style) for value in values], np.float64))
         low, median, high = np.quantile(numbers_U, (0.25, 0.5, 0.75))
         scale = max((high - low) / (2 * 0.6745) or numbers_U.std(), _LEAST)
         levels = (np.arange(_KNOTS) + 0.5) / _KNOTS
@@ -79,6 +81,7 @@ class NumericPreprocess(Preprocess):
             knots=knots.tolist(),
             normal=[NormalDist().inv_cdf(p) for p in middle],
             affix=affix,
+            style=style,
         )
 
     @property
@@ -92,7 +95,8 @@ class NumericPreprocess(Preprocess):
         Raises:
             DataError: a value is no finite number.
         """
-        numbers_U = np.array([self.median if v is None else number(v, self.affix) for v in values], np.float64)
+        read = partial(number, affix=self.affix, style=self.style)
+        numbers_U = np.array([self.median if v is None else read(v) for v in values], np.float64)
         linear_U = np.clip((numbers_U - self.median) / self.scale, -_FURTHEST, _FURTHEST)
         ranked_U = np.interp(numbers_U, self.knots, self.normal)
         return {"values": np.stack([linear_U, ranked_U], axis=1).astype(np.float32)}
@@ -105,6 +109,7 @@ class NumericPreprocess(Preprocess):
             "knots": self.knots,
             "normal": self.normal,
             "affix": list(self.affix),
+            "style": self.style,
         }
 
     @classmethod
@@ -113,14 +118,14 @@ class NumericPreprocess(Preprocess):
         return cls(**config)
 
 
-def number(value: Any, affix: Unit = ("", "")) -> float:
-    """A cell as a number; text may have thousands separators, and `affix` around the number or nothing.
+def number(value: Any, affix: Unit = ("", ""), style: Style = PLAIN) -> float:
+    """A cell as a number; text is written in `style`, and has `affix` around the number or nothing.
 
     Raises:
         DataError: it is no finite number, or has something else around it.
     """
     if isinstance(value, str):
-        found, around = written(value)
+        found, around = written(value, style)
         if around not in (affix, ("", "")):
             others = " ".join(affix).strip()
             raise DataError(
@@ -139,22 +144,23 @@ def number(value: Any, affix: Unit = ("", "")) -> float:
     return found
 
 
-def written(text: str) -> tuple[float, Unit]:
+def written(text: str, style: Style = PLAIN) -> tuple[float, Unit]:
     """A number written as text, such as "1,234.5 kg" or "$12", and what stands before and after it.
 
     Raises:
         DataError: it is none.
     """
-    found = _WRITTEN.fullmatch(text.strip())
-    if found is None or not any(map(str.isdigit, found["number"])):
-        raise DataError(f"{text!r:.60} is no number. Next: check the column's modality.")
-    return float(found["number"].replace(",", "")), (found["before"], found["after"])
+    found = parts(text, style)
+    if found is None:
+        others = "" if style == PLAIN else f", or not as the others are written ({told(style)})"
+        raise DataError(f"{text!r:.60} is no number{others}. Next: check the column's modality.")
+    return float(found[1]), (found[0], found[2])
 
 
-def unit(values: Iterable[Any]) -> Unit:
+def unit(values: Iterable[Any], style: Style = PLAIN) -> Unit:
     """What stands before and after the first of `values` that has anything around its number."""
     for value in values:
-        found = _WRITTEN.fullmatch(value.strip()) if isinstance(value, str) else None
-        if found is not None and (found["before"] or found["after"]):
-            return found["before"], found["after"]
+        found = parts(value, style) if isinstance(value, str) else None
+        if found is not None and (found[0] or found[2]):
+            return found[0], found[2]
     return "", ""

@@ -107,3 +107,36 @@ def test_what_is_given_is_an_input_whatever_it_looks_like():
 def test_a_table_of_identifiers_alone_has_no_input():
     with pytest.raises(DataError, match=r"no input column.*code only name their rows; data\.columns\.code=text"):
         infer_columns({"code": [f"A{i}" for i in range(N)]}, {})
+
+
+@pytest.mark.parametrize(
+    ("cells", "how"),
+    [
+        (
+            ["1.234,50", "12,5", None],
+            "2 numbers written as text, such as '1.234,50', with points between thousands, a",
+        ),
+        (["1\u202f234", "12,5"], "with spaces between thousands, a decimal comma"),
+        (["1'234", "12"], "with apostrophes between thousands, a decimal point"),
+        (["1_234", "12"], "with underscores between thousands, a decimal point"),
+        (["1,234", "12.5"], "2 numbers written as text, such as '1,234'"),
+    ],
+)
+def test_numbers_are_numbers_however_they_are_written(cells, how):
+    field = infer("size", cells)
+    assert field.modality == "numeric"
+    assert how in field.reason
+    assert ("between" in field.reason) == ("between" in how)
+    (given,) = infer_columns({"size": cells}, {"size": "numeric"})
+    assert given.style == field.style
+    assert ("as data.columns says, with" in given.reason) == ("between" in how)
+
+
+@pytest.mark.parametrize("cells", [["1,234", "12,5"], ["1 234", "1,234"], ["1.234,50", "12.5"], ["01.234,5", "1,5"]])
+def test_what_no_style_reads_is_no_column_of_numbers(cells):
+    assert infer("size", cells).modality == "text"
+
+
+def test_a_column_that_is_nearly_numbers_is_told_in_its_own_style():
+    field = infer("size", [*[f"{i % 7 + 1}.234,5" for i in range(30)], "unknown"])
+    assert "nearly all are numbers, but not 'unknown'" in field.reason

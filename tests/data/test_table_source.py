@@ -277,3 +277,30 @@ def test_images_that_leave_the_folder_are_not_opened_unless_allowed(tmp_path, ca
     assert "skipped 1 of" in caplog.text
     if case != "a URL":
         assert load(home / "t.csv", outside=True)
+
+
+def european(first, n=40):
+    """Prices of which one alone says that points stand between thousands."""
+    return [{"size": f"{first + i}.{100 + i}" + (".000" if i == 7 else ""), "colour": "ab"[i % 2]} for i in range(n)]
+
+
+def test_numbers_are_read_as_the_training_table_has_them_in_every_part_and_file(tmp_path, caplog):
+    write_csv(tmp_path / "t.csv", european(1))
+    write_csv(tmp_path / "w.csv", european(50, 5))  # which alone would be decimals
+    with caplog.at_level(logging.INFO):
+        splits = load(tmp_path / "t.csv", test=str(tmp_path / "w.csv"), drop=[])
+    assert "with points between thousands, a decimal comma" in caplog.text
+    assert splits.test.row(0)["size"] == "50.100"
+    field = splits.train.schema["size"]
+    for part in (splits.train, splits.valid):  # one of them lacks the row that says so
+        values = [value for value in part.columns["size"].values if value != "8.107.000"]
+        preprocess = registry.get("encoder", "periodic").factory.fit_preprocess(field, values)
+        np.testing.assert_array_equal(preprocess(["50.100"])["values"], preprocess([50100])["values"])
+
+
+def test_a_number_that_contradicts_the_others_is_a_bad_row(tmp_path):
+    table = european(1)
+    table[3]["size"] = "12.5"
+    write_csv(tmp_path / "t.csv", table)
+    said = failure(tmp_path / "t.csv", columns={"size": "numeric"}, drop=[])
+    assert "row 4: column 'size': '12.5' is no number, or not as the others are written (points between" in said

@@ -1,9 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
-from automm.errors import DataError
+from automm.errors import ConfigError, DataError
 from automm.runtime.kinds import load_preprocess, save_preprocess
+from automm.runtime.number_styles import Style, like_number, style_of
 from automm.runtime.numbers import NumericPreprocess, number, written
 
 HEAVY = [*np.random.default_rng(0).lognormal(3, 2, 999).tolist(), 1e12]
@@ -86,3 +89,92 @@ def test_a_saved_one_gives_the_same_arrays(tmp_path):
     preprocess = NumericPreprocess.fit(HEAVY)
     again = load_preprocess(tmp_path, **save_preprocess(preprocess, tmp_path))
     np.testing.assert_array_equal(again(HEAVY)["values"], preprocess(HEAVY)["values"])
+
+
+KINDS = {" ": " \u00a0\u2009\u202f", "'": "'\u2019"}
+
+
+def spelled(value, style, rng):
+    """A number as someone writes it who uses this style, with one of the kinds of space or apostrophe."""
+    group, point = rng.choice(list(KINDS.get(style[0], style[0]))), style[1]
+    whole, _, decimals = f"{value:,}".partition(".")
+    return whole.replace(",", group) + (point + decimals if decimals else "")
+
+
+@pytest.mark.parametrize("style", get_args(Style))
+def test_numbers_in_every_style_are_read_back(style, tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        size = 10.0 ** rng.integers(0, 9, 30)
+        numbers = [round(float(x), int(rng.integers(0, 5))) for x in rng.normal(0, 1, 30) * size]
+        numbers = [int(x) if x.is_integer() else x for x in numbers] + [1234567.25]
+        texts = [spelled(x, style, rng) for x in numbers]
+        assert all(map(like_number, texts))
+        assert style_of(texts) == style
+        assert [number(text, style=style_of(texts)) for text in texts] == numbers
+    preprocess = NumericPreprocess.fit(texts)
+    again = load_preprocess(tmp_path, **save_preprocess(preprocess, tmp_path))
+    np.testing.assert_array_equal(again(texts)["values"], NumericPreprocess.fit(numbers)(numbers)["values"])
+
+
+@pytest.mark.parametrize(
+    ("column", "style"),
+    [
+        (["1.234"], ",."),
+        (["1.234", "2.5", 7], ",."),
+        (["1,234", "2,500"], ",."),
+        (["1,234", "12,5"], ",."),
+        (["1,234", "1 234"], ",."),
+        (["12,5", "7,25", "3"], ".,"),
+        (["1.234", "12.345.678"], ".,"),
+        (["1.234", "0,5"], ".,"),
+        (["1,234", "0,5"], ".,"),
+        (["0,500", "1,250"], ".,"),
+        (["1,234", "1234,5"], ".,"),
+        (["1,234", "1,23456"], ".,"),
+        (["1.234,50 €", "-3 €"], ".,"),
+        (["1,234.50", "2.5", "0,5"], ",."),
+        (["1.234,50", "0,25", "2.5"], ".,"),
+        (["1.234,50", "2.5"], ".,"),
+        (["1 234", "12"], " ."),
+        (["1 234", "12,5"], " ,"),
+        (["1 234", "12.5"], " ."),
+        (["1'234", "12"], "'."),
+        (["1'234,5"], "',"),
+        (["1_234", "12.5"], "_."),
+        (["word", "1.234"], ",."),
+        ([], ",."),
+    ],
+)
+def test_the_style_is_that_of_the_whole_column(column, style):
+    assert style_of(column) == style
+    assert style_of(column[::-1]) == style
+
+
+@pytest.mark.parametrize(
+    ("column", "odd"),
+    [
+        (["1.234,50"], "12.5"),
+        (["1.234,50"], "1,234.5"),
+        (["1.234,50"], "0.500"),
+        (["1 234,5"], "1.234,5"),
+        (["1'234.5"], "12,5"),
+        (["1_234"], "1_23"),
+    ],
+)
+def test_what_contradicts_the_style_of_its_column_is_refused(column, odd):
+    with pytest.raises(DataError, match=r"is no number, or not as the others are written \(.* between thousands, "):
+        NumericPreprocess.fit(column)([odd])
+
+
+def test_a_part_of_a_column_is_read_as_the_whole():
+    preprocess = NumericPreprocess.fit(["1.234", "2.500"], ".,")
+    np.testing.assert_array_equal(preprocess(["1.234"])["values"], preprocess([1234])["values"])
+    with pytest.raises(ConfigError, match="are not written in a style"):
+        NumericPreprocess.load(None, {"median": 0, "scale": 1, "knots": [0, 1], "normal": [0, 1], "style": ";."})
+
+
+def test_what_was_saved_before_there_were_styles_reads_as_it_did():
+    old = {"median": 2.0, "scale": 1.0, "knots": [1.0, 3.0], "normal": [-1.0, 1.0], "affix": ["", "kg"]}
+    preprocess = NumericPreprocess.load(None, old)
+    np.testing.assert_array_equal(preprocess(["1,234.5 kg", "1.234"])["values"], preprocess([1234.5, 1.234])["values"])

@@ -18,7 +18,7 @@ from automm.data.image_files import check_mode, raw_file, raw_image
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
-from automm.data.schema import infer, infer_columns
+from automm.data.schema import infer, infer_columns, kept_as_written
 from automm.data.source import Source
 from automm.data.split import take
 from automm.data.table_files import Cells
@@ -127,10 +127,12 @@ class TableSource(Source):
         """The tables; every path is checked before any file is read."""
         keys = {"train": "data.train", "valid": "data.valid", "test": "data.test"}
         named = {s: need_table(p, keys[s]) for s, p in self.paths.items() if p or s == "train"}
-        read = [read_place(place, split) for split, place in named.items()]
-        cells = {split: each for found in read for split, each in found.items()}  # what is named goes before
+        cells = read_place(named["train"], "train")
+        schema = self._schema(cells["train"], named["train"])
+        for split, place in named.items():  # what is named goes before
+            if split != "train":
+                cells |= read_place(place, split, texts=kept_as_written(schema.fields))
         places = {split: named.get(split, named["train"]) for split in cells}
-        schema = self._schema(cells["train"], places["train"])
         readers = {
             field.name: reader([cell for cell in cells["train"][field.name] if not is_missing(cell)])
             for field in schema.inputs
