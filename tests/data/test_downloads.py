@@ -167,10 +167,12 @@ def test_a_download_that_fails_is_named_or_skipped_and_counted(site, table, case
     assert load(table, urls=True)
 
 
-def test_the_first_that_fails_ends_it(site, table):
+def test_the_first_that_fails_ends_it(site, table, tmp_path):
     site.answers["/img/0.png"] = site.answers["/img/19.png"] = 404, {}, b""
     assert "row 1: " in failure(table, urls=True)
-    assert len(site.asked) < 20
+    wanted = {f"{site.url}/img/{at}.png": image_size for at in (1, 0, 2, 19)}
+    assert list(Downloads(tmp_path).fetch(wanted, stop=True)) == [f"{site.url}/img/0.png"]
+    assert list(Downloads(tmp_path).fetch(wanted, stop=False)) == [f"{site.url}/img/{at}.png" for at in (0, 19)]
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://example.org/a.png", "s3://bucket/a.png"])

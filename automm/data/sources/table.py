@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from automm.data.apart import check_tables
-from automm.data.drawing import Drawing, with_groups
 from automm.data.cell_files import CellFiles
+from automm.data.drawing import Drawing, with_groups
 from automm.data.image_files import check_mode, raw_file, raw_image
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
