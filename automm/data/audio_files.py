@@ -1,4 +1,4 @@
-"""Audio files of a data set, proved readable before anything trains."""
+"""Clips of a data set, proved readable before anything trains."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import automm
-from automm.data.image_files import Check, broken_files
+from automm.data.image_files import Check, Raw, broken_files
 from automm.runtime.audio import check_readable, duration
 
 
-def broken_clips(clips: Sequence[str], mode: Check, cache_dir: Path | None = None) -> dict[str, str]:
-    """What is wrong with each clip that cannot be read, in a phrase.
+def broken_clips(clips: Sequence[Raw], mode: Check, cache_dir: Path | None = None) -> dict[Raw, str]:
+    """What is wrong with each raw clip that cannot be read, in a phrase.
 
-    `header` opens every one, which finds a WAV file that was cut short; `decode` reads it to the end as well. With a
+    `header` opens every one, which finds a WAV that was cut short; `decode` reads it to the end as well. With a
     `cache_dir`, files that passed before and whose size and time stamp are as they were are not read again.
 
     Raises:
         MissingExtra: a format needs a package that is not installed.
     """
-    examine: Callable[[str], object] = duration if mode == "header" else check_readable
+    examine: Callable[[Raw], object] = duration if mode == "header" else check_readable
     return broken_files(clips, examine, f"audio {mode}, automm {automm.__version__}", cache_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from automm.data.digests import value_digests
-from automm.data.image_files import broken_images, forbidden, raw_image
+from automm.data.image_files import broken_images, forbidden, raw_file
 from automm.runtime.images import image_size
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -43,7 +43,7 @@ def glimpses(cells: Sequence[Any], folder: Path, memo: Path) -> dict[Any, Glimps
     paths: dict[Any, str] = {}
     for cell in cells:
         if cell not in found:
-            raw = raw_image(cell, folder)
+            raw = raw_file(cell, folder, "image")
             if isinstance(raw, bytes):
                 found[cell] = Glimpse.of(raw)
             else:

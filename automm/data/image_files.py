@@ -16,7 +16,7 @@ from PIL import Image
 
 from automm.data.file_memo import CHECKS, FOLDER, FileMemo, stamps_of
 from automm.errors import ConfigError, DataError, near_miss
-from automm.runtime.embedded import embedded
+from automm.runtime.embedded import Held, embedded
 from automm.runtime.images import MAX_PIXELS, decode, image_size, name_of
 from automm.runtime.urls import may_download, scheme
 
@@ -91,31 +91,28 @@ def check_mode(mode: str) -> Check:
     raise ConfigError(f"data.check_images={mode!r} is not a choice. {near_miss(mode, ('decode', 'header'))}")
 
 
-def raw_image(cell: Any, folder: Path) -> str | bytes:
-    """A table's cell as a raw image: bytes, also those written as base64, or as `raw_file` has it."""
+def raw_file(cell: Any, folder: Path, held: Held) -> str | bytes:
+    """A table's cell as a raw image or clip: bytes (of base64, too), a URL, or a path, relative to `folder`."""
     if isinstance(cell, bytes):
         return cell
-    held = embedded(str(cell))
-    return raw_file(cell, folder) if held is None else held
-
-
-def raw_file(cell: Any, folder: Path) -> str:
-    """A table's cell as the path of a file, relative ones to `folder`; a URL stays one."""
     text = str(cell)
+    data = embedded(text, held)
+    if data is not None:
+        return data
     return text.strip() if scheme(text) else str(folder / text)
 
 
-def forbidden(image: str | bytes, folder: Path, *, outside: bool) -> str:
-    """Why a raw image of a table in `folder` is not even opened, in a phrase; empty when it may be."""
-    if isinstance(image, bytes):
+def forbidden(file: str | bytes, folder: Path, *, outside: bool) -> str:
+    """Why a raw image or clip of a table in `folder` is not even opened, in a phrase; empty when it may be."""
+    if isinstance(file, bytes):
         return ""
-    if may_download(image):
-        return f"{image} is a URL, and nothing is downloaded unless data.urls=true says so"
-    if scheme(image):
-        return f"{image} is a URL that is never opened: http and https alone are, with data.urls=true"
-    if outside or Path(os.path.normpath(image)).is_relative_to(os.path.normpath(folder)):
+    if may_download(file):
+        return f"{file} is a URL, and nothing is downloaded unless data.urls=true says so"
+    if scheme(file):
+        return f"{file} is a URL that is never opened: http and https alone are, with data.urls=true"
+    if outside or Path(os.path.normpath(file)).is_relative_to(os.path.normpath(folder)):
         return ""
-    return f"{image} leaves the folder of the table, which data.outside=true would allow"
+    return f"{file} leaves the folder of the table, which data.outside=true would allow"
 
 
 def broken_images(images: Sequence[Raw], mode: Check, cache_dir: Path | None = None) -> dict[Raw, str]:

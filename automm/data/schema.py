@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, cast, get_args
 
 from automm import registry
 from automm.data.identifiers import identifier
-from automm.errors import DataError, OutOfRange, UnknownKey, near_miss
+from automm.errors import DataError, MissingExtra, OutOfRange, UnknownKey, near_miss
+from automm.runtime.audio import duration
 from automm.runtime.dates import Order, are_dates, has_order, moment, order_of
 from automm.runtime.distinct import is_missing
 from automm.runtime.embedded import embedded
@@ -84,14 +85,30 @@ def _of_values(known: Sequence[Any], role: Role) -> _Verdict | None:
 
 
 def _of_bytes(first: Sequence[bytes]) -> _Verdict | None:
-    """An image where one of the first few can be read; a damaged one is a bad row, no reason to think otherwise."""
-    for data in first:
-        try:
-            height, width = image_size(data)
-        except DataError:
-            continue
-        return _Verdict("image", f"every value is bytes, such as an image of {width} x {height}")
+    """Images or clips where one of the first few can be read; a damaged one is a bad row, no reason to doubt that."""
+    for modality, looks in _LOOKS.items():
+        for data in first:
+            try:
+                return _Verdict(modality, f"every value is bytes, such as {looks(data)}")
+            except DataError:
+                continue
     return None
+
+
+def _as_image(data: bytes) -> str:
+    height, width = image_size(data)
+    return f"an image of {width} x {height}"
+
+
+def _as_clip(data: bytes) -> str:
+    try:
+        seconds = duration(data)
+    except MissingExtra:  # whoever reads the clip says what to install
+        return "a clip that is no plain WAV"
+    return f"a clip of {seconds:.{1 if seconds >= 1 else 3}f} s"
+
+
+_LOOKS: dict[Modality, Callable[[bytes], str]] = {"image": _as_image, "audio": _as_clip}  # each raises DataError
 
 
 def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdict:
@@ -100,8 +117,10 @@ def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdi
         return _Verdict("image", f"every value is the name of an image file, such as {known[0]!r:.60}")
     if all(map(_AUDIO_FILE.fullmatch, files)):
         return _Verdict("audio", f"every value is the name of an audio file, such as {known[0]!r:.60}")
-    if all(embedded(cell) is not None for cell in known):
+    if all(embedded(cell, "image") is not None for cell in known):
         return _Verdict("image", f"every value is an image written as base64, such as {known[0]!r:.30}...")
+    if all(embedded(cell, "audio") is not None for cell in known):
+        return _Verdict("audio", f"every value is a clip written as base64, such as {known[0]!r:.30}...")
     if role != "input":
         return _of_words(known, "")
     distinct = list(dict.fromkeys(known))

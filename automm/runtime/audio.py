@@ -15,6 +15,7 @@ import numpy as np
 
 from automm.errors import DataError, OutOfRange
 from automm.runtime.audio_files import Reader, opened
+from automm.runtime.embedded import embedded
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.resample import resample
 from automm.runtime.urls import missing_file
@@ -25,16 +26,19 @@ MAX_SAMPLES = 100_000_000  # of all channels, decoded at a time: 400 MB
 _MOST_SECONDS = 3600.0
 _MARGIN = 0.05  # seconds beyond the cut that are read, for the filter that resamples
 _BLOCK = 1 << 20  # samples that a check reads at a time
-_FORMS = "a path, an encoded file's bytes, (samples, rate), or {'array': samples, 'sampling_rate': rate}"
+_FORMS = (
+    "a path, an encoded file's bytes (also as base64), (samples, rate), or {'array': samples, 'sampling_rate': rate}"
+)
 
 
 class AudioPreprocess(Preprocess):
     """Decode, mix to one channel, resample to `rate`, and cut or pad with zeros to `seconds`.
 
-    A raw value is a path, the bytes of a file, or samples with their rate: a pair `(samples, rate)` as soundfile gives
-    it, or a mapping `{"array": samples, "sampling_rate": rate}` as Hugging Face does. Samples are a numpy array [T] or
-    [T, C]: floats, whose full scale is 1, or int16 or int32, which are scaled. A clip without samples, and a missing
-    one, are silence whose first sample counts as valid, because a mean over nothing is NaN.
+    A raw value is a path, the bytes of a file (also as base64, in a data URI or alone), or samples with their rate: a
+    pair `(samples, rate)` as soundfile gives it, or a mapping `{"array": samples, "sampling_rate": rate}` as Hugging
+    Face does. Samples are a numpy array [T] or [T, C]: floats, whose full scale is 1, or int16 or int32, which are
+    scaled. A clip without samples, and a missing one, are silence whose first sample counts as valid, because a mean
+    over nothing is NaN.
 
     Raises:
         OutOfRange: the rate is below 1 kHz or above 1 MHz, or the length is none, or above an hour.
@@ -112,9 +116,9 @@ def duration(value: Any) -> float:
         return len(samples_TC) / rate
 
 
-def check_readable(path: str | Path) -> None:
-    """Read a file to its end, a block at a time. Raises as `decode`."""
-    with _blamed(path), opened(Path(path)) as clip:
+def check_readable(value: str | Path | bytes) -> None:
+    """Read a file, or the bytes of one, to its end, a block at a time. Raises as `decode`."""
+    with _blamed(value), opened(value) as clip:
         _wanted(clip, 0.0)
         while len(block_TC := clip.read(-(-_BLOCK // clip.channels))):
             _mono(block_TC)
@@ -122,6 +126,8 @@ def check_readable(path: str | Path) -> None:
 
 def name_of(value: Any) -> str:
     """What messages call a raw clip."""
+    if isinstance(value, str) and (held := embedded(value, "audio")) is not None:
+        return name_of(held)
     if isinstance(value, (str, Path)):
         return f"audio file {str(value)!r}"
     if isinstance(value, (bytes, bytearray, memoryview)):

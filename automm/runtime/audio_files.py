@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from automm.errors import MissingExtra
+from automm.runtime.embedded import embedded
 from automm.runtime.wav import OtherEncoding, WavFile, is_wav
 
 # How files of other formats begin: FLAC, Ogg, MP3 with tags, WAV in other encodings and sizes, AIFF, Core Audio.
@@ -33,13 +34,15 @@ class Reader(Protocol):
 
 @contextmanager
 def opened(value: str | Path | bytes | bytearray | memoryview) -> Iterator[Reader]:
-    """A file, or the bytes of one, open for reading.
+    """A file, or the bytes of one, also as base64, open for reading.
 
     Raises:
         MissingExtra: the format needs the package soundfile, which is not installed.
         OSError: there is no such file, or it cannot be read.
         ValueError: it is no audio file, or damaged.
     """
+    if isinstance(value, str) and (held := embedded(value, "audio")) is not None:
+        value = held
     if isinstance(value, (str, Path)):
         with Path(value).open("rb") as stream:
             yield _reader(stream, str(value))
@@ -58,7 +61,7 @@ def _reader(stream: BinaryIO, name: str) -> Reader:
     try:
         import soundfile
     except ModuleNotFoundError as error:
-        if head.startswith(_OTHERS) or head[:1] == b"\xff":  # 0xff: an MP3 frame
+        if head.startswith(_OTHERS) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):  # an MP3 frame
             raise MissingExtra(
                 f"{name} is no plain WAV file; other formats are read by the package 'soundfile', which is not "
                 'installed. Next: pip install "automm[audio]", or convert it to WAV.'

@@ -150,7 +150,7 @@ def _opened(value: Any) -> Image.Image:
             return Image.fromarray(_checked_array(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return Image.open(io.BytesIO(value))
-        if isinstance(value, str) and (held := embedded(value)) is not None:
+        if isinstance(value, str) and (held := embedded(value, "image")) is not None:
             return Image.open(io.BytesIO(held))
         if isinstance(value, (str, Path)):
             return Image.open(value)
@@ -209,7 +209,7 @@ def _centre_box(found: tuple[int, int], wanted: tuple[int, int], crop: float) ->
 
 def name_of(value: Any) -> str:
     """What messages call a raw image."""
-    if isinstance(value, str) and (held := embedded(value)) is not None:
+    if isinstance(value, str) and (held := embedded(value, "image")) is not None:
         return name_of(held)
     if isinstance(value, (str, Path)):
         return f"image file {str(value)!r}"

@@ -30,9 +30,10 @@ BATCH = 32
 class Predictor:
     """Answers rows with an opened bundle.
 
-    A row is a mapping from field names to raw values: an image is a path, encoded bytes, a PIL image or a uint8 HWC
-    array; audio is a path, encoded bytes, or samples with their rate, `(array, rate)`; a text is a string. A field that
-    is left out, None or NaN is a missing modality, which the model knows.
+    A row is a mapping from field names to raw values: an image is a path, encoded bytes (also as base64), a PIL
+    image or a uint8 HWC array; audio is a path, encoded bytes (also as base64), or samples with their rate,
+    `(array, rate)`; a text is a string. A field that is left out, None or NaN is a missing modality, which the model
+    knows.
     """
 
     def __init__(

@@ -65,18 +65,19 @@ def test_tokens_are_padded_to_the_longest_asked_for(tmp_path):
         assert whole["mask"].sum(axis=1).tolist() == [4, 2]
 
 
-def test_the_digest_of_a_file_is_of_what_it_holds_now(tmp_path):
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_the_digest_of_a_file_is_of_what_it_holds_now(modality, tmp_path):
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     one.write_bytes(b"x" * 10)
     two.write_bytes(b"x" * 10)
     old = time.time() - 100
     for path in (one, two):
         os.utime(path, (old, old))
-    first = value_digests([str(one), two, b"x" * 10], "image", tmp_path / "memo")
+    first = value_digests([str(one), two, b"x" * 10], modality, tmp_path / "memo")
     assert (first == first[0]).all(), "where the bytes come from does not matter"
     assert (tmp_path / "memo" / "files.sqlite").exists()
     one.write_bytes(b"y" * 10)
-    again = value_digests([str(one), str(two)], "image", tmp_path / "memo")
+    again = value_digests([str(one), str(two)], modality, tmp_path / "memo")
     assert (again[1] == first[1]).all()
     assert (again[0] != first[0]).any()
 

@@ -2,13 +2,16 @@
 
 import base64
 import io
+import sys
 import uuid
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from automm.data.schema import infer, infer_columns
 from automm.errors import DataError
+from automm.runtime.wav import wav_bytes
 
 N = 24
 
@@ -96,6 +99,27 @@ def test_bytes_and_base64_are_images():
     assert "written as base64" in field.reason
     with pytest.raises(DataError, match="'x' holds bytes, which is no modality"):
         infer("x", [b"no image"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"), [(10_000, "a clip of 1.2 s"), (100, "a clip of 0.013 s"), (0, "a clip of 0.000 s")]
+)
+def test_bytes_and_base64_are_clips(samples, said):
+    clip = wav_bytes(np.zeros(samples, np.int16), 8000)
+    field = infer("x", [b"RIFF", None, clip])
+    assert (field.modality, field.reason) == ("audio", f"every value is bytes, such as {said}")
+    text = base64.b64encode(clip).decode()
+    for cell in (text, f"data:audio/x-wav;base64,{text}"):
+        assert infer("x", [cell, " "]).modality == "audio"
+    assert "a clip written as base64, such as 'UklG" in infer("x", [text]).reason
+
+
+def test_bytes_of_a_clip_that_needs_an_extra_are_a_clip(monkeypatch):
+    """What to install is said when it is read, as of a file."""
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    assert infer("x", [b"fLaC" + bytes(50)]).reason == "every value is bytes, such as a clip that is no plain WAV"
+    with pytest.raises(DataError, match="no modality"):
+        infer("x", [b"\xff\xd8\xff of a damaged JPEG"])
 
 
 def test_what_is_given_is_an_input_whatever_it_looks_like():

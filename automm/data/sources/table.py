@@ -14,7 +14,7 @@ import numpy as np
 from automm.data.apart import check_tables
 from automm.data.cell_files import CellFiles
 from automm.data.drawing import Drawing, with_groups
-from automm.data.image_files import check_mode, raw_file, raw_image
+from automm.data.image_files import check_mode, raw_file
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
@@ -48,7 +48,7 @@ class TableSource(Source):
     `owner/name` or `owner/name:configuration`. Its own splits validate and test where nothing else is named.
 
     Modalities are inferred: columns of the names of image or audio files are images and audio (paths are relative to
-    the table's file; with `urls` also URLs), as are images in bytes and base64; numbers are numbers, also as text with
+    the table's file; with `urls` also URLs), as are those in bytes and base64; numbers are numbers, also as text with
     one unit or thousands separators, and so are dates; other strings are text, or a category where few of them are
     repeated often. Codes, UUIDs and running numbers, another in every row, are no input. A missing or blank cell is a
     missing modality; a row without a target cannot be used, nor one whose image or clip cannot be read or whose number
@@ -232,15 +232,15 @@ def _is_none(target: Any) -> bool:
 
 
 def _cells_of(field: FieldSpec, cells: list[Any], place: Place) -> list[Any]:
-    """Cells as raw values: a file's path is made absolute, or base64 bytes; a number stays as it stands, others become
-    strings.
+    """Cells as raw values: a file's path is made absolute, base64 becomes bytes; a number stays as it stands, others
+    become strings.
 
     Raises:
         DataError: a category is no plain value.
     """
     to_raw: dict[str, Callable[[Any], Any]] = {
-        "image": lambda cell: raw_image(cell, place.folder),
-        "audio": lambda cell: raw_file(cell, place.folder),
+        "image": lambda cell: raw_file(cell, place.folder, "image"),
+        "audio": lambda cell: raw_file(cell, place.folder, "audio"),
         "numeric": lambda cell: cell if isinstance(cell, (int, float)) else str(cell),
         "categorical": category,
     }

@@ -1,9 +1,15 @@
 """Clips from a table's files to the answers of a bundle, alone and together with text."""
 
+import base64
 import json
+import logging
+import shutil
 import wave
 
+import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from automm.config import compose, to_settings
@@ -44,10 +50,10 @@ def table(folder, rows=72, text=False):
     return folder / "rows.csv"
 
 
-def finished(folder, *more, solver="gradient"):
+def finished(folder, *more, solver="gradient", train="rows.csv"):
     asked = [
         "+task=classification",
-        f"data.train={folder / 'rows.csv'}",
+        f"data.train={folder / train}",
         "data.folds=1",
         "data.target=note",
         f"training={solver}",
@@ -90,6 +96,42 @@ def test_tones_are_told_apart_and_the_bundle_says_the_same(tmp_path):
     right = sum(answer["prediction"] == lines[int(answer["id"])][2] for answer in answers)
     page = (done.run_dir / "report.html").read_text()
     assert page.count("data:audio/wav;base64,") == min(6, right) + min(6, len(answers) - right)
+
+
+def as_parquet(folder, clips, notes):
+    pq.write_table(pa.table({"clip": [clip.read_bytes() for clip in clips], "note": notes}), folder / "rows.parquet")
+    return "rows.parquet"
+
+
+def as_data_set(folder, clips, notes):
+    """As `datasets` saves clips: it puts their bytes into files of its own."""
+    named = datasets.Dataset.from_dict({"clip": [str(clip) for clip in clips], "note": notes})
+    named.cast_column("clip", datasets.Audio()).save_to_disk(folder / "saved")
+    return "saved"
+
+
+@pytest.mark.parametrize("saved", [as_parquet, as_data_set])
+def test_clips_may_be_in_the_table_itself(saved, tmp_path, caplog):
+    lines = [line.split(",") for line in table(tmp_path).read_text().splitlines()[1:]]
+    files = [tmp_path / clip for clip, *_ in lines]
+    files[7].write_bytes(files[7].read_bytes()[:-5])
+    clips = [file.read_bytes() for file in files]
+    train = saved(tmp_path, files, [note for *_, note in lines])
+    shutil.rmtree(tmp_path / "clips")
+    with caplog.at_level(logging.INFO):
+        done = finished(tmp_path, "data.on_error=skip", *SMALL, train=train)
+    assert "column 'clip' is read as audio: every value is bytes, such as a clip of 0.200 s" in caplog.text
+    assert [each["skipped"] for each in done.values["data"]["skipped"]] == [1]
+    assert done.values["best"]["candidate"]["encoder.audio.name"] == "logmel"
+    assert done.values["test"]["accuracy"] >= 0.9
+    predictor = Predictor.open(done.run_dir / "bundle")
+    answers = json.loads((done.run_dir / "predictions.json").read_text())
+    asked = [clips[int(answer["id"])] for answer in answers]
+    served = [each["answer"] for each in predictor.predict([{"clip": each} for each in asked])]
+    assert served == [answer["prediction"] for answer in answers]
+    text = [f"data:audio/wav;base64,{base64.b64encode(each).decode()}" for each in asked]
+    assert [each["answer"] for each in predictor.predict([{"clip": each} for each in text])] == served
+    assert "data:audio/wav;base64," in (done.run_dir / "report.html").read_text()
 
 
 def test_audio_together_with_text_and_without(tmp_path):
