@@ -60,8 +60,9 @@ from automm.config import compose
 settings = compose(["+task=vqa", "fusion=moe"])
 assert settings.fusion.name == "moe", settings.fusion
 assert set(settings.fusion.options.moe) == {"hidden", "experts", "chosen", "noise", "balance", "dropout"}
-audio = compose(["+task=classification"]).encoder.audio
-assert (audio.name, audio.pretrained, audio.scratch) == ("auto", ["audio_transformers"], ["logmel"]), audio
+for task in ("classification", "regression", "multilabel", "retrieval"):
+    audio = compose([f"+task={task}"]).encoder.audio
+    assert (audio.name, audio.pretrained, audio.scratch) == ("auto", ["audio_transformers"], ["logmel"]), audio
 assert compose(["+task=regression", "encoder/audio=logmel"]).encoder.audio.name == "logmel"
 assert "audio" not in compose(["+task=vqa"]).encoder
 assert "torch" not in sys.modules

@@ -130,6 +130,24 @@ def test_the_bundle_gives_the_vectors_of_what_a_row_has(done, tmp_path, capsys):
     np.testing.assert_allclose(text["words"], both["words"], atol=1e-4)
 
 
+def test_numbers_and_texts_belong_together_too(tmp_path):
+    """Sizes and what they are called: any column that an encoder reads has a tower."""
+    random = np.random.default_rng(0)
+    words = {"tiny": 1, "small": 3, "middling": 5, "large": 7, "huge": 9, "vast": 11}
+    for name, each in (("train", 20), ("test", 4)):
+        sizes = [(size + random.uniform(-0.5, 0.5), word) for word, size in words.items() for _ in range(each)]
+        lines = [f"{size:.3f},a {word} one" for size, word in sizes]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["size,words", *lines]) + "\n")
+    with Run(settings(tmp_path, "training.epochs=25")) as stages:
+        result = stages.finish()
+    candidate = result.values["best"]["candidate"]
+    assert candidate["encoder.numeric.name"] == "periodic"
+    assert result.values["test"]["recall@1/size_to_words"] > 2 * result.values["baselines"]["majority"]["recall@1"]
+    predictor = Predictor.open(result.run_dir / "bundle")
+    found = predictor.rank([{"size": 1.1}, {"size": 10.9}], [{"words": f"a {word} one"} for word in words], k=1)
+    assert found.index_QK.tolist() == [[0], [5]]
+
+
 @pytest.mark.parametrize(
     ("queries", "message"),
     [

@@ -51,16 +51,15 @@ def table(folder, rows=72, text=False):
 
 
 def finished(folder, *more, solver="gradient", train="rows.csv"):
+    what = ("+task=classification", "data.target=note", "data.folds=1", f"training={solver}", "fusion=concat")
+    return ran(folder, *what, f"data.train={folder / train}", *more)
+
+
+def ran(folder, *more):
     asked = [
-        "+task=classification",
-        f"data.train={folder / train}",
-        "data.folds=1",
-        "data.target=note",
-        f"training={solver}",
         "training.lr=5e-3",
         "training.optimizer=adamw",
         "training.batch_size=12",
-        "fusion=concat",
         "search.trials=1",
         "executor=in_process",
         "search.min_epochs=12",
@@ -143,6 +142,23 @@ def test_audio_together_with_text_and_without(tmp_path):
     rows = [{"clip": (high, RATE), "words": "a clear note"}, {"words": "a deep note"}, {"clip": (high, RATE)}]
     answers = [each["answer"] for each in Predictor.open(done.run_dir / "bundle").predict(rows)]
     assert answers[:2] == ["high", "low"]
+
+
+def test_a_sound_is_found_by_what_it_is_called_and_the_other_way_round(tmp_path):
+    random, lines = np.random.default_rng(0), []
+    for n, note in enumerate([*NOTES] * 24):
+        write_tone(tmp_path / f"{n}.wav", tone(NOTES[note], random))
+        lines.append(f"{n}.wav,a {note} note of an organ")
+    (tmp_path / "pairs.csv").write_text("\n".join(["clip,words", *lines]) + "\n")
+    what = ("+task=retrieval", "data.columns.words=text", f"data.train={tmp_path / 'pairs.csv'}", "encoder/text=ngrams")
+    done = ran(tmp_path, *what, "fusion.options.towers.dim=64", *SMALL)
+    assert done.values["best"]["candidate"]["encoder.audio.name"] == "logmel"
+    assert done.values["test"]["recall@1/clip_to_words"] > 0.9
+    predictor = Predictor.open(done.run_dir / "bundle")
+    clips = [{"clip": (tmp_path / f"{n}.wav").read_bytes()} for n in range(3)]
+    names = [{"words": f"a {note} note of an organ"} for note in NOTES]
+    assert predictor.rank(clips, names, k=1).index_QK.tolist() == [[0], [1], [2]]
+    assert predictor.rank(names, clips, k=1).index_QK.tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("solver", ["closed_form", "gradient"])
