@@ -1,6 +1,8 @@
 """AutoGluon MultiModal on the emoji set, with the same weights; in a virtual environment of its own.
 
-python3 -m venv ag && ag/bin/pip install autogluon.multimodal
+compare.py makes one, or by hand:
+
+python3 -m venv ag && ag/bin/pip install "autogluon.multimodal==1.6.*" "torch==2.12.*" "torchvision==0.27.*"
 ag/bin/python tools/benchmark/emoji/autogluon_peer.py --set /tmp/emoji --weights /tmp/weights --out /tmp/ag
 
 Settings are the best of those that docs/benchmarks.md names, for two cores and 300 s: pictures of 128 pixels, batches
@@ -13,6 +15,7 @@ import argparse
 import json
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +78,7 @@ if __name__ == "__main__":
             split: predictor.predict(tables[split][columns]).tolist() for split in ("same_vendors", "other_vendors")
         }
         seconds[kind] = time.perf_counter() - began
-    text = json.dumps({"seconds": seconds, "answers": answers})
+    versions = {name: version(name) for name in ("autogluon.multimodal", "torch", "timm", "transformers")}
+    text = json.dumps({"seconds": seconds, "versions": versions, "answers": answers})
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "answers.json").write_text(text, encoding="utf-8")

@@ -1,145 +1,187 @@
-"""automm against its peers on the emoji set, in one run; prints the table of docs/benchmarks.md.
+"""automm against its peers on the emoji set, in one run; writes its part of docs/benchmarks.md.
 
-    python tools/benchmark/emoji/make_set.py --out /tmp/emoji
-    python tools/benchmark/emoji/make_weights.py --out /tmp/weights
-    python tools/benchmark/emoji/compare.py [--seeds 0 1 2] [--autogluon ag/bin/python] \
-        --set /tmp/emoji --weights /tmp/weights --out /tmp/compared [OVERRIDE ...]
+    python tools/benchmark/emoji/compare.py --out /tmp/compared --write docs/benchmarks.md
+
+makes what is missing under `--out`: the set (make_set.py; `--known FILE.csv` is trained on in place of a draw), the
+frozen weights (make_weights.py) and a virtual environment with AutoGluon, which takes 6 GB. `--set`, `--weights` and
+`--autogluon PYTHON` name such as are there already; `--autogluon none` leaves it out.
 
 Everybody gets the same frozen weights and the same rows, and is judged on two tests: other emoji by the vendors that
 were trained on, and by two others. automm's test split is the first; the second is answered by its bundle. Differences
 to the probe are paired by row; their interval is a bootstrap over emoji, for drawings of one are no independent rows.
+At last a run of two trials finds all features kept, and is timed from its command to its first trial.
 
-What is finished under `--out` is kept: the same command goes on where one was stopped. `--fresh` starts anew.
+What is finished under `--out` is kept: the same command goes on where one was stopped. `--fresh` measures anew, with
+the set, weights and environment that are there.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import datetime
 import hashlib
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import marked
+import prepare
+from figures import TESTS, rows
+from section import Measured, section
 
+from automm.run_dir import write_json
 from automm.runtime import Predictor
 
-TESTS = ("same_vendors", "other_vendors")
-_HERE = Path(__file__).parent
-_RESAMPLES = 10_000
+_HERE = Path(__file__).resolve().parent
+_ROOT = _HERE.parents[2]
+_CODE = ("automm", "conf", "tools", "setup.cfg")  # what figures may depend on
 
 
-def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> dict[str, Any]:
+def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> None:
     """One run of the command line, or the rest of one that was stopped, and what its bundle answers."""
-    command = [
+    command = _command(data, weights, run, seed, more)
+    prepare.run(command)  # a finished run is shown again, and one of other settings refused
+    predictor = Predictor.open(run / "bundle")
+    answers = {}
+    for test in TESTS:
+        asked = [{"image": str(data / row["image"]), "name": row["name"]} for row in rows(data, test)]
+        answers[test] = [each["answer"] for each in predictor.predict(asked)]
+    write_json(run / "answers.json", answers)
+
+
+def first_trial(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> None:
+    """Seconds from the command to the first trial, with the features that earlier runs kept; measured whole or not."""
+    if (run / "first_trial.json").exists():
+        return
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.time()
+    prepare.run(_command(data, weights, run, seed, [*more, "search.trials=2"]))
+    write_json(run / "first_trial.json", since(began, run / "log.jsonl"))
+
+
+def since(began: float, log: Path) -> dict[str, float]:
+    """Seconds from `began`, a time since the epoch, until the log of a run has a trial launched, and one done."""
+    found: dict[str, float] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        found.setdefault(event["event"], round(event["time"] - began, 2))
+    return {"launched": found["launch"], "done": found["tell"]}
+
+
+def _command(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> list[str]:
+    return [
         sys.executable, "-m", "automm", "+task=classification", f"data.train={data / 'train.csv'}",
         f"data.test={data / 'same_vendors.csv'}", "data.target=subcategory", "data.group=unified", "data.drop=[vendor]",
         f"encoder.text.weights=local-dir:{weights / 'minilm'}", "encoder.image.model=tf_efficientnet_lite0",
         f"encoder.image.weights=file:{weights / 'effnet' / 'model.safetensors'}", "search.timeout=300", f"seed={seed}",
         f"run.dir={run}", f"cache_dir={run.parent / 'cache'}", *more,
     ]  # fmt: skip
-    subprocess.run(command, check=True)  # a finished run is shown again, and one of other settings refused
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    predictor = Predictor.open(run / "bundle")
-    answers = {}
-    for test in TESTS:
-        rows = [{"image": str(data / row["image"]), "name": row["name"]} for row in _rows(data, test)]
-        answers[test] = [each["answer"] for each in predictor.predict(rows)]
-    return {"seconds": result["seconds"]["total"], "result": result, "answers": answers}
 
 
-def peer(script: str, python: str, data: Path, weights: Path, out: Path, *more: str) -> dict[str, Any]:
+def peer(script: str, python: str, data: Path, weights: Path, out: Path) -> None:
     """What a peer answers, or has answered to the same question."""
     answers, question = out / "answers.json", out / "asked.json"
-    rows = {split: hashlib.sha256((data / f"{split}.csv").read_bytes()).hexdigest() for split in ("train", *TESTS)}
-    asked = json.dumps({"rows": rows, "weights": str(weights), "options": more})
+    files = {"script": _HERE / script, **{split: data / f"{split}.csv" for split in ("train", *TESTS)}}
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    asked = json.dumps({"files": hashes, "weights": str(weights)})
     if not answers.exists():
         out.mkdir(parents=True, exist_ok=True)
         question.write_text(asked, encoding="utf-8")
-        places = ["--set", str(data), "--weights", str(weights), "--out", str(out)]
-        subprocess.run([python, str(_HERE / script), *places, *more], check=True)
+        prepare.run([python, _HERE / script, "--set", data, "--weights", weights, "--out", out])
     if not question.exists() or question.read_text(encoding="utf-8") != asked:
-        raise SystemExit(f"{answers} answers other rows or other weights. Next: name another --out, or say --fresh.")
-    return dict(json.loads(answers.read_text(encoding="utf-8")))
+        raise SystemExit(
+            f"{answers} is for other rows or other weights, or by another {script}. "
+            "Next: name another --out, or say --fresh."
+        )
 
 
-def interval(better: np.ndarray, emoji: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % of the mean of a difference a row, rows of one emoji drawn together."""
-    names, at = np.unique(emoji, return_inverse=True)
-    sums, counts = np.bincount(at, better), np.bincount(at)
-    drawn = np.random.default_rng(seed).integers(0, len(names), (_RESAMPLES, len(names)))
-    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
-    return float(low), float(high)
+def measure(asked: argparse.Namespace, data: Path, weights: Path, out: Path) -> None:
+    """Every step that is not finished, one after another."""
+    _session(out, "probe", "probe/answers.json")
+    peer("probe.py", sys.executable, data, weights, out / "probe")
+    if asked.autogluon != "none":
+        there = (out / "autogluon" / "answers.json").exists() or asked.autogluon != "auto"
+        python = asked.autogluon if there else prepare.autogluon_python(out / "autogluon-venv")
+        _session(out, "autogluon", "autogluon/answers.json")
+        peer("autogluon_peer.py", python, data, weights, out / "autogluon")
+    for seed in asked.seeds:
+        _session(out, f"automm-{seed}", f"automm-{seed}/result.json")
+        automm(data, weights, out / f"automm-{seed}", seed, asked.overrides)
+    _session(out, "first-trial", "first-trial/first_trial.json")
+    first_trial(data, weights, out / "first-trial", asked.seeds[0], asked.overrides)
 
 
-def _rows(data: Path, split: str) -> list[dict[str, str]]:
-    with (data / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+def _session(out: Path, step: str, made: str) -> None:
+    """Write down the day and the commit of whoever works on a step."""
+    path = out / "measured.json"
+    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    now = [datetime.date.today().isoformat(), commit()]
+    if not (out / made).exists() and now not in sessions.setdefault(step, []):
+        sessions[step].append(now)
+    write_json(path, sessions)
 
 
-def _right(data: Path, answers: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    """1.0 where an answer is the row's subcategory, by test."""
-    return {
-        t: np.array([a == r["subcategory"] for a, r in zip(answers[t], _rows(data, t), strict=True)], float)
-        for t in TESTS
-    }
+def commit() -> str:
+    """The commit that this file is of, and whether code was changed since."""
+    if shutil.which("git") is None:
+        return "unknown"
+    git = ["git", "-C", str(_ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *_CODE], check=False).returncode
+    return head.stdout.strip() + " with changes" * bool(changed)
+
+
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the folder of all that is made and measured")
+    parser.add_argument("--set", type=Path, help="made where it is missing (default: known or draw, under --out)")
+    parser.add_argument("--known", type=Path, help="a CSV whose emoji the set trains on, in place of a draw")
+    parser.add_argument("--weights", type=Path, help="made where they are missing (default: weights, under --out)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--autogluon", default="auto", metavar="auto|none|PYTHON", help="its virtual environment: the Python of one"
+    )
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write the section between its markers in this page")
+    parser.add_argument("--section", help="name of the markers (default: that of the set's folder)")
+    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run measured under --out")
+    parser.add_argument("overrides", nargs="*", help="further overrides for automm")
+    return parser.parse_args(argv)
 
 
 def main() -> None:
-    """Run everybody and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("set", "weights", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--autogluon", help="the Python of a virtual environment that has autogluon.multimodal")
-    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left under --out")
-    parser.add_argument("overrides", nargs="*", help="further overrides for automm")
-    asked = parser.parse_args()
-    data, weights, out = asked.set.resolve(), asked.weights.resolve(), asked.out.resolve()
+    """Make, measure, print and write."""
+    asked = parsed()
+    out = asked.out.resolve()
+    folder = (asked.set or out / ("known" if asked.known else "draw")).resolve()
+    name = asked.section or folder.name
+    if asked.write:
+        marked.check(asked.write, name)
+    if asked.autogluon not in ("auto", "none") and shutil.which(asked.autogluon) is None:
+        raise SystemExit(
+            f"--autogluon {asked.autogluon} is no program. Next: name the Python of an environment, or auto."
+        )
     if asked.fresh:
-        shutil.rmtree(out, ignore_errors=True)
+        for path in (out / "probe", out / "autogluon", out / "first-trial", out / "cache", *out.glob("automm-*")):
+            shutil.rmtree(path, ignore_errors=True)
+        (out / "measured.json").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    found = peer("probe.py", sys.executable, data, weights, out / "probe")
-    probe = {kind: _right(data, answers) for kind, answers in found["answers"].items()}
-    lines = [(f"probe, {kind}", found["seconds"], {t: [right[t]] for t in TESTS}) for kind, right in probe.items()]
-    if asked.autogluon:
-        ag = peer("autogluon_peer.py", asked.autogluon, data, weights, out / "autogluon")
-        for kind, answers in ag["answers"].items():
-            of_test = _right(data, answers)
-            lines.append((f"AutoGluon MultiModal, {kind}", ag["seconds"][kind], {t: [of_test[t]] for t in TESTS}))
-    runs = [automm(data, weights, out / f"automm-{seed}", seed, asked.overrides) for seed in asked.seeds]
-    ours = [_right(data, run["answers"]) for run in runs]
-    lines.append(("automm", float(np.mean([r["seconds"] for r in runs])), {t: [o[t] for o in ours] for t in TESTS}))
-    print("| | seconds | same vendors | other vendors |\n|---|---|---|---|")
-    for name, seconds, right in lines:
-        cells = [f"{np.mean(right[t]):.3f}" + _spread(right[t]) for t in TESTS]
-        print(f"| {name} | {seconds:.0f} | {' | '.join(cells)} |")
-    for test in TESTS:
-        emoji = np.array([row["unified"] for row in _rows(data, test)])
-        gain = np.mean([o[test] for o in ours], axis=0) - probe["both"][test]
-        low, high = interval(gain, emoji)
-        print(f"\n{test}, {len(gain)} rows: automm less the probe {gain.mean():+.3f} (95 % {low:+.3f} to {high:+.3f})")
-    for seed, run in zip(asked.seeds, runs, strict=True):
-        print(f"\nseed {seed}: {_told(run['result'])}")
-
-
-def _told(result: dict[str, Any]) -> str:
-    """What one run says of itself."""
-    trials, seconds, chosen = result["trials"]["total"], result["seconds"]["search"], result["best"]["candidate"]
-    decided = " ".join(f"{path}={value}" for path, value in chosen.items() if path.startswith(("fusion", "training")))
-    return (
-        f"valid {result['best']['valid']['accuracy']:.3f}, test {result['test']['accuracy']:.3f}, {trials} trials in "
-        f"{seconds:.0f} s ({60 * trials / seconds:.0f} a minute), stopped by {result['stopped_by']}; {decided}"
-    )
-
-
-def _spread(right: Sequence[np.ndarray]) -> str:
-    return f" ± {np.std([r.mean() for r in right]):.3f}" if len(right) > 1 else ""
+    data = prepare.emoji_set(folder, asked.known)
+    weights = prepare.frozen_weights((asked.weights or out / "weights").resolve())
+    measure(asked, data, weights, out)
+    found = Measured.read(out, data, asked.seeds, autogluon=asked.autogluon != "none")
+    text = section(found, name, shlex.join(["python", os.path.relpath(__file__, _ROOT), *sys.argv[1:]]))
+    print(text)
+    if asked.write:
+        marked.write(asked.write, name, text)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -29,6 +30,8 @@ COLUMNS = ("image", "name", "subcategory", "unified", "vendor")
 
 def make(out: Path, seed: int, known: Path | None = None) -> None:
     """Fetch, draw or read off what is trained on, and write."""
+    if shutil.which("npm") is None:
+        raise SystemExit("npm, which fetches the drawings, is not on PATH. Next: install Node.js.")
     out.mkdir(parents=True, exist_ok=True)
     emoji: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:

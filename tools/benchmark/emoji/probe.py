@@ -9,6 +9,7 @@ import argparse
 import csv
 import json
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -88,5 +89,6 @@ if __name__ == "__main__":
         else:
             model.fit(x["train"], wanted)
         answers[kind] = {split: model.predict(x[split]).tolist() for split in SPLITS[1:]}
-    text = json.dumps({"seconds": time.perf_counter() - began, "answers": answers})
+    versions = {name: version(name) for name in ("scikit-learn", "torch", "timm", "transformers")}
+    text = json.dumps({"seconds": time.perf_counter() - began, "versions": versions, "answers": answers})
     (asked.out / "answers.json").write_text(text, encoding="utf-8")
