@@ -54,6 +54,7 @@ def test_autogluon_left_out_is_said(compared):
     (compared / "autogluon" / "answers.json").unlink()
     text = section(read(compared, autogluon=False), "known", COMMAND)
     assert "| AutoGluon MultiModal | left out | – | – |" in text
+    assert "AutoGluon was left out (`--autogluon none`)." in " ".join(text.split())
     assert "1.6.3" not in text
 
 
