@@ -13,10 +13,11 @@ COMPONENTS = {  # what each ships: kind, names of what can be built without a ne
     "automm-audio": ("encoder", ["logmel"], "automm_audio/conf/encoder/audio"),
 }
 
-OWN_TESTS = {  # all, or a whole run where all take longer than our suite may
-    "automm-moe": "",
-    "automm-audio": "test_flow.py::test_tones_are_told_apart_and_the_bundle_says_the_same",
-}
+OWN_TESTS = [  # all, or a whole run where all take longer than our suite may; `.ci/run` has all of those too
+    ("automm-moe", ""),
+    ("automm-audio", "test_flow.py::test_tones_are_told_apart_and_the_bundle_says_the_same"),
+    pytest.param("automm-audio", "", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,11 @@ def test_commands_list_them(installed, tmp_path):
             assert "ready" in line
 
 
-@pytest.mark.parametrize("plugin", OWN_TESTS)
-def test_its_own_tests_pass_on_what_was_installed(installed, tmp_path, plugin):
+@pytest.mark.parametrize(("plugin", "which"), OWN_TESTS)
+def test_its_own_tests_pass_on_what_was_installed(installed, tmp_path, plugin, which):
     shutil.copytree(PLUGINS / plugin / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    command = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", f"tests/{OWN_TESTS[plugin]}")
-    said = python(*command, cwd=tmp_path, PYTHONPATH=str(installed))
+    command = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", f"tests/{which}")
+    said = python(*command, cwd=tmp_path, timeout=900, PYTHONPATH=str(installed))
     assert "skipped" not in said
 
 

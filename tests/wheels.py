@@ -10,10 +10,10 @@ from pathlib import Path
 _LEFT_BY_BUILDS = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
 
 
-def python(*command, cwd, **environment) -> str:
-    """What a Python process prints; it must succeed."""
+def python(*command, cwd, timeout=300, **environment) -> str:
+    """What a Python process prints; it must succeed, within so many seconds."""
     env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
-    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=env, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
