@@ -10,6 +10,7 @@ from math import isnan
 from typing import Any
 
 from automm.data.glimpse import Glimpse
+from automm.data.hearing import Heard
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, read_or_nan
 from automm.types import FieldSpec
@@ -44,18 +45,27 @@ def column_facts(looked: Sequence[Any], cells: Sequence[Any], field: FieldSpec, 
     """Of one column of the training table.
 
     Args:
-        looked: its cells, images as Glimpse.
+        looked: its cells, images as Glimpse, clips as Heard.
         cells: as they stand in the file.
         field: how it is read, and why.
         read: reads a cell of a numeric column.
     """
     known = [cell for cell in cells if not is_missing(cell)]
     seen = [cell for cell in looked if isinstance(cell, Glimpse)]
+    heard = [cell for cell in looked if isinstance(cell, Heard)]
     distinct = len({cell if isinstance(cell, (str, int, float, Glimpse)) else str(cell) for cell in known})
     notes = list(_notes(known, distinct, len(cells), field))
-    if seen:
-        notes += _image_notes(cells, looked)
-    shows = _sizes(seen) if seen else _range(known, read) if read is not None else _examples(known)
+    if seen or heard:
+        notes += _file_notes(cells, looked, "pictures" if seen else "clips")
+    shows = (
+        _sizes(seen)
+        if seen
+        else _lengths(heard)
+        if heard
+        else _examples(known)
+        if read is None
+        else _range(known, read)
+    )
     return ColumnFacts(
         field.name,
         field.modality,
@@ -68,10 +78,10 @@ def column_facts(looked: Sequence[Any], cells: Sequence[Any], field: FieldSpec, 
     )
 
 
-def shown(cell: Any) -> str:
+def shown(cell: Any, most: int = _LONG) -> str:
     """A cell as it may be printed: short, without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(cell)).split())
-    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _notes(known: Sequence[Any], distinct: int, rows: int, field: FieldSpec) -> Iterator[str]:
@@ -85,15 +95,15 @@ def _notes(known: Sequence[Any], distinct: int, rows: int, field: FieldSpec) -> 
         yield f"{len(formulas)} cell(s) begin as a spreadsheet's formula does, such as {example!r}: kept as text"
 
 
-def _image_notes(cells: Sequence[Any], looked: Sequence[Any]) -> Iterator[str]:
-    pairs = [(cell, seen) for cell, seen in zip(cells, looked, strict=True) if isinstance(seen, Glimpse)]
+def _file_notes(cells: Sequence[Any], looked: Sequence[Any], what: str) -> Iterator[str]:
+    pairs = [(cell, seen) for cell, seen in zip(cells, looked, strict=True) if isinstance(seen, (Glimpse, Heard))]
     broken = [seen for _, seen in pairs if seen.problem]
     if broken:
         yield f"{len(broken)} of {len(pairs)} cannot be used; the first: {broken[0].problem}"
     names = {cell for cell, seen in pairs if not seen.problem}
-    pictures = {seen.digest for _, seen in pairs if not seen.problem}
-    if len(pictures) < len(names):
-        yield f"{len(pictures)} different pictures under {len(names)} names"
+    held = {seen.digest for _, seen in pairs if not seen.problem}
+    if len(held) < len(names):
+        yield f"{len(held)} different {what} under {len(names)} names"
 
 
 def _sizes(seen: Sequence[Glimpse]) -> str:
@@ -101,6 +111,14 @@ def _sizes(seen: Sequence[Glimpse]) -> str:
     if not sizes:
         return ""
     least, most = (f"{width} x {height}" for width, height in (sizes[0], sizes[-1]))
+    return least if least == most else f"{least} to {most}"
+
+
+def _lengths(heard: Sequence[Heard]) -> str:
+    seconds = [each.seconds for each in heard if not each.problem]
+    if not seconds:
+        return ""
+    least, most = f"{min(seconds):.3g} s", f"{max(seconds):.3g} s"
     return least if least == most else f"{least} to {most}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from automm.data.column_facts import ColumnFacts, column_facts
 from automm.data.glimpse import Glimpse, glimpses
+from automm.data.hearing import Heard, heard
 from automm.data.inspection import Inspection
 from automm.data.leaks import Finding
 from automm.data.schema import infer, kept_as_written
@@ -23,7 +24,7 @@ from automm.data.targets import suited_task
 from automm.errors import DataError, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
-from automm.types import FieldSpec
+from automm.types import FILES, FieldSpec
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Description:
     columns: tuple[ColumnFacts, ...]
     target: TargetFacts | None
     findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()  # what was not looked at
 
 
 def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None, memo: Path) -> Description:
@@ -56,7 +58,7 @@ def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None
         paths: by split, `train` first; `valid` and `test` where they have files of their own.
         target: the column to predict, where there is one.
         group: the column whose rows belong together, where there is one.
-        memo: where digests of image files are kept between calls.
+        memo: where digests and thumbnails of files are kept between calls.
 
     Raises:
         DataError: a file cannot be read, or lacks a column that is named.
@@ -81,6 +83,7 @@ def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None
         ),
         target=None if target is None else _target_facts(target, cells["train"][target]),
         findings=tuple(inspection.findings()),
+        remarks=tuple(remark for near in inspection.near if (remark := near.remark())),
     )
 
 
@@ -106,21 +109,31 @@ def _fields(train: Cells, target: str | None, group: str | None) -> tuple[dict[s
 def _looked_at(
     cells: Mapping[str, Cells], fields: Mapping[str, FieldSpec], paths: Mapping[str, Path], memo: Path
 ) -> dict[str, Cells]:
-    """The tables with a Glimpse for every image, by split; a column that a file lacks is missing in all of its rows."""
+    """The tables by split, with a Glimpse for every image and a Heard for every clip.
+
+    A column that a file lacks is missing in all of its rows.
+    """
     out: dict[str, Cells] = {}
     for split, each in cells.items():
         rows = len(next(iter(each.values())))
         out[split] = {}
         for name, field in fields.items():
             column = each.get(name, [None] * rows)
-            if field.modality == "image" and field.role == "input":
+            if field.modality in FILES and field.role == "input":
                 column = [None if is_missing(c) else c if isinstance(c, (bytes, Glimpse)) else str(c) for c in column]
-                known = glimpses(
-                    sorted({c for c in column if c is not None}, key=str), paths[split].absolute().parent, memo
-                )
+                look = _seen if field.modality == "image" else _heard
+                known = look({c for c in column if c is not None}, paths[split].absolute().parent, memo)
                 column = [known.get(cell) for cell in column]
             out[split][name] = column
     return out
+
+
+def _seen(cells: set[Any], folder: Path, memo: Path) -> Mapping[Any, Glimpse]:
+    return glimpses(sorted(cells, key=str), folder, memo)
+
+
+def _heard(cells: set[Any], folder: Path, memo: Path) -> Mapping[Any, Heard]:
+    return heard(sorted(cell for cell in cells if isinstance(cell, str)), folder, memo)
 
 
 def _target_facts(name: str, cells: list[Any]) -> TargetFacts:

@@ -14,13 +14,16 @@ from automm.data import leaks
 from automm.data.giveaways import Judged, folds, giveaways, sample, spoken
 from automm.data.leaks import Finding
 from automm.data.likeness import Keys, cell_keys, raw_keys, row_keys
+from automm.data.near import Near
 from automm.data.split import linked
 from automm.data.table_files import Cells
 from automm.data.targets import suited_task
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, read_or_nan, reader
-from automm.types import FieldSpec
+from automm.types import FieldSpec, Modality
+
+_FILES: dict[Modality, str] = {"image": "picture(s)", "audio": "clip(s)"}
 
 
 class Inspection:
@@ -28,7 +31,7 @@ class Inspection:
 
     Args:
         raw: the tables as read, by split and column; `train` is among them.
-        looked: the same columns in every split, images as Glimpse.
+        looked: the same columns in every split, images as Glimpse, clips as Heard.
         fields: of the columns.
         target: where there is one.
         group: where there is one.
@@ -54,6 +57,11 @@ class Inspection:
             f.name: cell_keys({s: each[f.name] for s, each in looked.items()}, f.modality, self.readers.get(f.name))
             for f in self.inputs
         }
+        self.near = [
+            Near.of(f.name, f.modality, self.keys[f.name], _column(looked, f.name), _column(raw, f.name))
+            for f in self.inputs
+            if f.modality == "image" or (f.modality == "text" and leaks.hardly_repeats(self.keys[f.name]["train"]))
+        ]
 
     def findings(self) -> Iterator[Finding]:
         """All that should be looked at, across tables first."""
@@ -66,6 +74,8 @@ class Inspection:
             yield from self._shared_cells()
         if self.group is not None:
             yield from leaks.shared_groups(self.group, {s: each[self.group] for s, each in self.looked.items()})
+        for near in self.near:
+            yield from near.across()
         if not {"valid", "test"} <= set(self.raw):
             yield from self._disguised(rows["train"])
         if self.target in self.train:
@@ -74,23 +84,25 @@ class Inspection:
     def _shared_cells(self) -> Iterator[Finding]:
         for field in self.inputs:
             keys = self.keys[field.name]
-            if field.modality == "image":
-                yield from leaks.shared_cells(field.name, "picture(s)", keys)
+            if field.modality in _FILES:
+                yield from leaks.shared_cells(field.name, _FILES[field.modality], keys)
             elif field.modality == "text" and leaks.hardly_repeats(keys["train"]):
                 yield from leaks.shared_cells(field.name, "text(s)", keys)
 
     def _disguised(self, row_R: np.ndarray) -> Iterator[Finding]:
-        """Copies a drawn split would not see: it keeps together what shares all inputs, an image's name or a group."""
+        """Copies a drawn split would not see: it keeps together what shares all inputs, a file's name or a group."""
         raw = {field.name: raw_keys(self.raw["train"][field.name]) for field in self.inputs}
-        pictures = [field.name for field in self.inputs if field.modality == "image"]
-        same = [row_keys([{"train": each} for each in raw.values()])["train"], *(raw[name] for name in pictures)]
+        files = {field.name: _FILES[field.modality] for field in self.inputs if field.modality in _FILES}
+        same = [row_keys([{"train": each} for each in raw.values()])["train"], *(raw[name] for name in files)]
         together_R = linked([*same, *self._groups()])
         group = "data.group=COLUMN where a column says what belongs together"
-        for name in pictures:
-            what = f"picture(s) of {name!r} stand under several names"
+        for name, held in files.items():
+            what = f"{held} of {name!r} stand under several names"
             yield from leaks.disguised(self.keys[name]["train"], together_R, what, f"give copies one name, or {group}")
-        what = "set(s) of rows are alike in all inputs but for case, spaces, punctuation or the name of a picture"
+        what = "set(s) of rows are alike in all inputs but for case, spaces, punctuation or the name of a file"
         yield from leaks.disguised(row_R, together_R, what, f"take out copies, or {group}")
+        for near in self.near:
+            yield from near.within(together_R)
 
     def _groups(self) -> list[np.ndarray]:
         """The group of each row of the training table, -1 where it has none; no array where there are no groups."""
@@ -116,7 +128,7 @@ class Inspection:
 
     def _giveaways(self, rows: np.ndarray, target_R: np.ndarray) -> Iterator[Finding]:
         apart_R = linked(self._groups() or [np.arange(len(self.train[str(self.target)]))])
-        plain = [field.name for field in self.inputs if field.modality != "image"]
+        plain = [field.name for field in self.inputs if field.modality not in _FILES]
         yield from giveaways(
             Judged(target_R, folds(apart_R[rows])),
             {name: self.keys[name]["train"][rows] for name in plain},
@@ -126,3 +138,8 @@ class Inspection:
     def _numbers(self, name: str) -> np.ndarray:
         """A numeric column, float64 [R]; NaN where it is missing or no number."""
         return np.array([read_or_nan(self.readers[name], cell) for cell in self.train[name]], np.float64)
+
+
+def _column(tables: Mapping[str, Cells], name: str) -> Cells:
+    """A column's cells by split; None in every row of a table that lacks it."""
+    return {split: each.get(name) or [None] * len(next(iter(each.values()))) for split, each in tables.items()}

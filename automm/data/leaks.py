@@ -15,9 +15,29 @@ import numpy as np
 
 from automm.data.likeness import Keys
 from automm.runtime.distinct import is_missing
+from automm.types import Modality
 
 _SHOWN = 3
 _UNIQUE = 0.9  # a text of which as many are told apart is not expected to come again elsewhere
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a cell stands, and what."""
+
+    split: str
+    row: int  # from 1
+    shows: str  # empty where the table holds the file itself
+
+
+@dataclass(frozen=True)
+class Example:
+    """Two cells of a column that are alike."""
+
+    column: str
+    modality: Modality
+    one: Cell
+    other: Cell
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,7 @@ class Finding:
     kind: str
     count: int  # rows, pictures or groups
     sentence: str  # what was found, and the next step
+    examples: tuple[Example, ...] = ()
 
 
 def missing_columns(inputs: Sequence[str], tables: Mapping[str, Collection[str]]) -> Iterator[Finding]:

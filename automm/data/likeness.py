@@ -1,4 +1,4 @@
-"""When two cells, or two rows, are alike: the same but for case, spaces and punctuation, or the same picture.
+"""When two cells, or two rows, are alike: the same but for case, spaces and punctuation, or the same picture or clip.
 
 Shape legend: R rows.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from automm.data.glimpse import Glimpse
+from automm.data.hearing import Heard
 from automm.errors import DataError
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader
@@ -27,7 +28,7 @@ def cell_keys(cells: Mapping[str, Sequence[Any]], modality: Modality, read: Read
     """Keys of one column's cells, by split.
 
     Args:
-        cells: by split; an image is a Glimpse.
+        cells: by split; an image is a Glimpse, a clip a Heard.
         modality: of the column.
         read: reads a numeric cell.
     """
@@ -51,10 +52,10 @@ def row_keys(columns: Sequence[Keys]) -> Keys:
 
 
 def alike(cell: Any, modality: Modality, read: Reader | None = None) -> Any:
-    """What cells that are alike have in common; None of a missing one, or of an image that cannot be read."""
+    """What cells that are alike have in common; None of a missing one, or of a file that cannot be read."""
     if is_missing(cell):
         return None
-    if isinstance(cell, Glimpse):
+    if isinstance(cell, (Glimpse, Heard)):
         return None if cell.problem else cell.digest
     if modality == "numeric" and read is not None and _hashes(cell):
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from automm.data.json_records import need_path
-from automm.data.table_files import SUFFIXES, Cells, OfBytes, plain_values, read_cells
+from automm.data.table_files import SUFFIXES, Cells, OfBytes, made_of, plain_values, read_cells
 from automm.errors import DataError, MissingExtra
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
@@ -135,7 +135,7 @@ def _cells(table: Any, place: Place, of_bytes: OfBytes) -> Cells:
                 found = [_held(cell, place) for cell in found]
             elif isinstance(feature, datasets.ClassLabel):
                 found = [None if cell is None or cell < 0 else feature.names[cell] for cell in found]  # -1: hidden
-            cells[name] += [of_bytes(cell) if isinstance(cell, bytes) else cell for cell in found]
+            cells[name] += made_of(found, of_bytes)
     if not cells or not len(table):
         raise DataError(f"{place} has no rows. Next: check that it is the right data set.")
     return cells

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ _Read = Callable[[Path, OfBytes, Collection[str]], Cells]
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that such a file begins with
 _ROWS = 512  # of a Parquet file that are held as bytes at a time
+_WORKERS = min(4, os.cpu_count() or 1)
 
 
 def read_cells(path: Path, of_bytes: OfBytes = bytes, texts: Collection[str] = ()) -> Cells:
@@ -69,9 +72,16 @@ def _parquet(path: Path, of_bytes: OfBytes, _: Collection[str]) -> Cells:
         cells: Cells = {name: [] for name in _names(file.schema_arrow, path)}
         for batch in file.iter_batches(_ROWS):
             for name in cells:
-                found = plain_values(batch[name])
-                cells[name] += [of_bytes(c) if isinstance(c, bytes) else c for c in found]
+                cells[name] += made_of(plain_values(batch[name]), of_bytes)
     return cells
+
+
+def made_of(cells: Sequence[Any], of_bytes: OfBytes) -> list[Any]:
+    """The cells with what `of_bytes` makes of those that are bytes, several at once."""
+    if of_bytes is bytes or not any(isinstance(cell, bytes) for cell in cells):
+        return list(cells)
+    with ThreadPoolExecutor(_WORKERS, "automm-cells") as pool:
+        return list(pool.map(lambda cell: of_bytes(cell) if isinstance(cell, bytes) else cell, cells))
 
 
 def _names(schema: pa.Schema, path: Path) -> list[str]:

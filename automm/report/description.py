@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from automm.data.column_facts import ColumnFacts
 from automm.data.describe import Description, TargetFacts
+from automm.data.leaks import Example
 
 HEAD = ("column", "read as", "role", "missing", "distinct", "shows", "why")
 CLASSES = 30  # that are listed one by one
@@ -38,7 +39,8 @@ def column_row(column: ColumnFacts) -> dict[str, str]:
 
 def notes(description: Description) -> list[str]:
     """What else there is to say of columns."""
-    return [f"{column.name}: {note}." for column in description.columns for note in column.notes]
+    said = [f"{column.name}: {note}." for column in description.columns for note in column.notes]
+    return said + [f"{remark}." for remark in description.remarks]
 
 
 def target_sentence(target: TargetFacts) -> str:
@@ -90,3 +92,13 @@ def finding_lines(description: Description) -> Iterator[str]:
     yield "look at this before a figure is believed:"
     for number, finding in enumerate(description.findings, 1):
         yield f"  {number}. {finding.kind}: {finding.sentence}"
+        yield from (f"     {line}" for line in map(example_line, finding.examples))
+
+
+def example_line(example: Example) -> str:
+    """Two cells that are alike, by row and by what stands there."""
+    one, other = (
+        f"row {cell.row} of {cell.split}" + (f" ({cell.shows})" if cell.shows else "")
+        for cell in (example.one, example.other)
+    )
+    return f"{one} is like {other}"

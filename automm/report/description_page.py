@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from automm.data.describe import Description, TargetFacts
+from automm.data.leaks import Cell, Example
 from automm.errors import DataError
 from automm.report import description as words
-from automm.report.markup import Markup, element, join, section, table
+from automm.report.markup import Markup, element, image, join, section, table
+from automm.report.samples import data_uri
 from automm.report.sheet import sheet, write_sheet
 
 
@@ -50,8 +52,29 @@ def _findings(description: Description) -> Markup:
     if not description.findings:
         first, *_ = words.finding_lines(description)
         return section("findings", "Likely leaks", element("p", first, class_="soft"))
-    rows = [[finding.kind, finding.sentence] for finding in description.findings]
+    rows = [
+        [finding.kind, join([element("div", finding.sentence), *(_example(e, description) for e in finding.examples)])]
+        for finding in description.findings
+    ]
     return section("findings", "Likely leaks", table(["what", "found, and the next step"], rows, numeric_from=9))
+
+
+def _example(example: Example, description: Description) -> Markup:
+    """Two cells that are alike, pictures side by side where they lie in files."""
+    said = element("div", words.example_line(example), class_="soft")
+    if example.modality != "image":
+        return said
+    pictures = [_picture(cell, description.files[cell.split]) for cell in (example.one, example.other)]
+    return join([said, element("div", *pictures, class_="pair") if all(pictures) else ""])
+
+
+def _picture(cell: Cell, table: str) -> Markup:
+    """A picture whose path stands in a table, small; nothing where it is not there any more or in the table itself."""
+    path = (Path(table) if Path(table).is_dir() else Path(table).parent) / cell.shows
+    try:
+        return image(data_uri(str(path)), cell.shows) if cell.shows else Markup()
+    except DataError:
+        return Markup()
 
 
 def _columns(description: Description) -> Markup:

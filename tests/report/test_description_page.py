@@ -1,11 +1,12 @@
 """The page of `automm data describe`, parsed as a browser would."""
 
 import pytest
+from PIL import Image
 from test_page import Page
 
 from automm.data.column_facts import ColumnFacts
 from automm.data.describe import Description, TargetFacts
-from automm.data.leaks import Finding
+from automm.data.leaks import Cell, Example, Finding
 from automm.errors import DataError
 from automm.report import description as words
 from automm.report.description_page import render, write_description
@@ -69,3 +70,25 @@ def test_a_page_is_written_whole_or_the_error_says_where(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["d.html"]
     with pytest.raises(DataError, match=r"the page cannot be written to .*nowhere/d\.html"):
         write_description(tmp_path / "nowhere" / "d.html", SOUND)
+
+
+def test_pictures_that_look_the_same_stand_side_by_side(tmp_path):
+    (tmp_path / "a & b").mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (9, 7), "red").save(tmp_path / f"a & b/{name}.png")
+
+    def with_examples(*examples):
+        finding = Finding("near-duplicates", len(examples), "2 of these", examples)
+        return Description({"train": str(tmp_path / "t.csv")}, {"train": 9}, COLUMNS, None, (finding,))
+
+    one, other = (Cell("train", at, f"a & b/{name}.png") for at, name in enumerate(("one", "two"), 1))
+    page = Page(render(with_examples(Example("picture", "image", one, other))))
+    assert "row 1 of train (a & b/one.png) is like row 2 of train (a & b/two.png)" in page.words
+    assert [source[:22] for source in page.images] == ["data:image/png;base64,"] * 2
+    held = Example("picture", "image", Cell("train", 1, ""), Cell("train", 2, ""))
+    text = Example("said", "text", Cell("train", 3, "so <b>it</b> is"), Cell("train", 4, "so it was"))
+    gone = Example("picture", "image", one, Cell("train", 2, "gone.png"))
+    page = Page(render(with_examples(held, text, gone)))
+    assert page.images == []
+    assert "row 1 of train is like row 2 of train" in page.words
+    assert "row 3 of train (so <b>it</b> is) is like row 4 of train (so it was)" in page.words

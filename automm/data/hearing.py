@@ -1,0 +1,61 @@
+"""Clips listened to one by one: what is kept of each is a digest of its samples and its length."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from automm.data.file_memo import FileMemo, stamps_of
+from automm.data.image_files import forbidden
+from automm.errors import DataError, MissingExtra
+from automm.runtime.audio import decode, duration
+
+CLIPS = "clips_1.sqlite"  # digests of clips that were heard before; another number for another kind of digest
+_SIZE = 16  # bytes
+_SECONDS = 60.0  # from the start that are compared, besides the whole length
+_WORKERS = min(4, os.cpu_count() or 1)
+
+
+class Heard(NamedTuple):
+    """What was heard of a clip."""
+
+    digest: bytes  # equal for equal samples, in whatever lossless format
+    seconds: float = 0.0
+    problem: str = ""  # why it cannot be read, in a phrase
+
+    @classmethod
+    def of(cls, path: str) -> Heard:
+        """Of a file; where its samples cannot be read, for want of a package too, it has a problem."""
+        try:
+            seconds = duration(path)
+            samples_T, rate = decode(path, seconds=_SECONDS)
+        except (DataError, MissingExtra) as error:
+            return cls(b"", 0.0, str(error).partition(" Next:")[0].rstrip("."))
+        about = f"{rate} {seconds} {len(samples_T)} ".encode()
+        return cls(hashlib.blake2b(about + samples_T.tobytes(), digest_size=_SIZE).digest(), seconds)
+
+
+def heard(cells: Sequence[str], folder: Path, memo: Path) -> dict[str, Heard]:
+    """By cell of an audio column, a path below `folder`.
+
+    Args:
+        cells: distinct, none missing.
+        folder: of the table; files elsewhere are not opened.
+        memo: where digests of clips are kept.
+    """
+    paths = {cell: str(folder / cell) for cell in cells}
+    found = {c: Heard(b"", problem=why) for c, path in paths.items() if (why := forbidden(path, folder, outside=False))}
+    allowed = sorted({path for cell, path in paths.items() if cell not in found})
+    stamps, clips = stamps_of(allowed), FileMemo(memo / CLIPS)
+    known = {path: Heard(held[8:], *struct.unpack("<d", held[:8])) for path, held in clips.known(stamps).items()}
+    new = [path for path in allowed if path not in known]
+    with ThreadPoolExecutor(_WORKERS, "automm-hear") as pool:
+        read = dict(zip(new, pool.map(Heard.of, new), strict=True))
+    clips.remember(stamps, {p: struct.pack("<d", h.seconds) + h.digest for p, h in read.items() if not h.problem})
+    known |= read
+    return {cell: found[cell] if cell in found else known[path] for cell, path in paths.items()}
