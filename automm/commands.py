@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
             f"no command {words[0]!r}. {near_miss(words[0], NAMES)} "
             "Next: `automm --help` shows commands and overrides; an override is written KEY=VALUE."
         )
-    asked = _parser().parse_args(list(words))
+    asked = _parser().parse_args(list(words), argparse.Namespace(words=tuple(words)))
     lines: Iterable[str] = asked.command(asked)
     if getattr(asked, "out", None) is None:
         for line in lines:
@@ -233,13 +233,15 @@ def _describe(asked: argparse.Namespace) -> Iterable[str]:
     given = {"train": ("FILE", asked.train), "valid": ("--valid", asked.valid), "test": ("--test", asked.test)}
     paths = {split: need_path(path, key) for split, (key, path) in given.items() if path is not None}
     found = described(paths, target=asked.target, group=asked.group, memo=default_cache() / FOLDER)
+    hint = words.target_hint(found, asked.words)
     if asked.html is not None:
-        write_description(asked.html, found)
+        write_description(asked.html, found, hint)
     if asked.json:
         return [_json(asdict(found))]
     table = _table([words.column_row(column) for column in found.columns], words.HEAD)
     target = words.target_lines(found.target) if found.target else []
-    parts = [[words.files(found)], table, words.notes(found), target, words.finding_lines(found)]
+    about = [table, words.notes(found), words.value_lines(found), target, words.finding_lines(found)]
+    parts = [[words.files(found)], *about, [hint] if hint else []]
     return [line for part in parts if (lines := list(part)) for line in ("", *lines)][1:]
 
 

@@ -11,11 +11,15 @@ from typing import Any
 
 from automm.data.glimpse import Glimpse
 from automm.data.hearing import Heard
+from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, read_or_nan
 from automm.types import FieldSpec
 
 _SHOWN = 3
+_COMMONEST = 5  # values that are listed with their rows,
+_FEW = 20  # of numbers that are no more different ones than that, as a target of more is a quantity,
+_REPEATS = 5  # and stand in so many rows on average
 _LONG = 32  # characters of an example
 _SPARSE = 0.5  # of the cells missing is worth a word
 _FORMULA = re.compile(r"[=@]\s*[\w'\"(+-]|[+-]\s*[A-Za-z]\w*[(|!]")
@@ -33,6 +37,7 @@ class ColumnFacts:
     distinct: int
     shows: str  # examples, or the range
     notes: tuple[str, ...] = ()
+    commonest: tuple[tuple[str, int], ...] = ()  # values and their rows, of categories and of numbers that are few
 
     @classmethod
     def unusable(cls, name: str, cells: Sequence[Any], reason: str) -> ColumnFacts:
@@ -75,6 +80,7 @@ def column_facts(looked: Sequence[Any], cells: Sequence[Any], field: FieldSpec, 
         distinct,
         shows,
         tuple(notes),
+        tuple(_commonest(known, field)),
     )
 
 
@@ -93,6 +99,17 @@ def _notes(known: Sequence[Any], distinct: int, rows: int, field: FieldSpec) -> 
     if formulas:
         example = shown(formulas[0])
         yield f"{len(formulas)} cell(s) begin as a spreadsheet's formula does, such as {example!r}: kept as text"
+
+
+def _commonest(known: Sequence[Any], field: FieldSpec) -> list[tuple[str, int]]:
+    """The commonest values with their rows, the first in the alphabet before others of as many."""
+    if field.modality not in ("categorical", "numeric") or field.role == "group":
+        return []
+    counts = Counter(category(cell) if isinstance(cell, (str, int, float)) else str(cell) for cell in known)
+    if field.modality == "numeric" and not len(counts) <= min(_FEW, len(known) / _REPEATS):
+        return []
+    first = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:_COMMONEST]
+    return [(shown(value), count) for value, count in first]
 
 
 def _file_notes(cells: Sequence[Any], looked: Sequence[Any], what: str) -> Iterator[str]:

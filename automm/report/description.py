@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 
 from automm.data.column_facts import ColumnFacts
 from automm.data.describe import Description, TargetFacts
@@ -11,6 +12,8 @@ from automm.data.leaks import Example
 HEAD = ("column", "read as", "role", "missing", "distinct", "shows", "why")
 CLASSES = 30  # that are listed one by one
 _BAR = 40  # characters of the longest
+_TARGETS = ("categorical", "numeric", "text")  # modalities of what may be a target
+_CALLED = {"target", "label", "labels", "class", "y", "outcome", "answer"}  # as targets often are
 
 
 def files(description: Description) -> str:
@@ -41,6 +44,47 @@ def notes(description: Description) -> list[str]:
     """What else there is to say of columns."""
     said = [f"{column.name}: {note}." for column in description.columns for note in column.notes]
     return said + [f"{remark}." for remark in description.remarks]
+
+
+def balanced(description: Description) -> list[ColumnFacts]:
+    """The columns whose commonest values are listed; of a target all are."""
+    return [column for column in description.columns if column.commonest and column.role != "target"]
+
+
+def values_sentence(column: ColumnFacts, rows: int) -> str:
+    """The commonest values with their share of the rows that have one."""
+    known = round(rows * (1 - column.missing))
+    said = [f"{value} {100 * count / known:.1f} %" for value, count in column.commonest]
+    rest = known - sum(count for _, count in column.commonest)
+    return ", ".join(said) + (f", others {100 * rest / known:.1f} %" if rest else "")
+
+
+def value_lines(description: Description) -> Iterator[str]:
+    """The commonest values of each column that has few or repeats them."""
+    columns = balanced(description)
+    width = max((len(column.name) for column in columns), default=0)
+    if columns:
+        yield "the commonest values, of the rows that have one:"
+    for column in columns:
+        yield f"  {column.name:<{width}}  {values_sentence(column, description.rows['train'])}"
+
+
+def target_hint(description: Description, typed: Sequence[str]) -> str:
+    """What naming a target would add, and how; empty where one is named, or none could be.
+
+    Args:
+        description: what was found.
+        typed: the words of the command.
+    """
+    could_be = [column.name for column in description.columns if column.modality in _TARGETS and column.role == "input"]
+    if description.target is not None or not could_be:
+        return ""
+    named = [name for name in could_be if name.casefold() in _CALLED]
+    command = shlex.join(["automm", *typed, "--target", (named or could_be)[-1]])
+    return (
+        "--target COLUMN adds the task that suits, all classes, rows that contradict each other and columns that give "
+        f"the target away, such as: {command}"
+    )
 
 
 def target_sentence(target: TargetFacts) -> str:
@@ -87,7 +131,7 @@ def target_lines(target: TargetFacts) -> Iterator[str]:
 def finding_lines(description: Description) -> Iterator[str]:
     """What looks like a leak, numbered."""
     if not description.findings:
-        yield f"nothing looks like a leak{'' if description.target else '; --target COLUMN looks further'}"
+        yield "nothing looks like a leak"
         return
     yield "look at this before a figure is believed:"
     for number, finding in enumerate(description.findings, 1):

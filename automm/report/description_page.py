@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from automm.data.column_facts import ColumnFacts
 from automm.data.describe import Description, TargetFacts
 from automm.data.leaks import Cell, Example
 from automm.errors import DataError
@@ -13,21 +14,28 @@ from automm.report.samples import data_uri
 from automm.report.sheet import sheet, write_sheet
 
 
-def write_description(path: Path, description: Description) -> None:
-    """Write the page, whole or not at all.
+def write_description(path: Path, description: Description, hint: str = "") -> None:
+    """Write the page, whole or not at all; `hint` is its last line.
 
     Raises:
         DataError: it cannot be written there.
     """
     try:
-        write_sheet(path, render(description))
+        write_sheet(path, render(description, hint))
     except OSError as error:
         raise DataError(f"the page cannot be written to {path}: {error}. Next: name a file in a folder.") from error
 
 
-def render(description: Description) -> str:
+def render(description: Description, hint: str = "") -> str:
     """The page's HTML."""
-    body = [_headline(description), _findings(description), _columns(description), *_target(description.target)]
+    body = [
+        _headline(description),
+        _findings(description),
+        _columns(description),
+        *_values(description),
+        *_target(description.target),
+        element("p", hint, class_="soft"),
+    ]
     return sheet(f"automm: {Path(description.files['train']).name}", join(body))
 
 
@@ -82,6 +90,25 @@ def _columns(description: Description) -> Markup:
     said = [element("li", note) for note in words.notes(description)]
     listed = element("ul", *said) if said else ""
     return section("columns", "Columns", table(words.HEAD, rows, numeric_from=len(words.HEAD)), listed)
+
+
+def _values(description: Description) -> list[Markup]:
+    rows = [
+        [column.name, words.values_sentence(column, description.rows["train"]), _stack(column, description)]
+        for column in words.balanced(description)
+    ]
+    head = ["column", "its commonest values, of the rows that have one", ""]
+    return [section("values", "Values", table(head, rows, numeric_from=9, class_="shares"))] if rows else []
+
+
+def _stack(column: ColumnFacts, description: Description) -> Markup:
+    """A bar as long as all rows that have a value, and in it how many have each."""
+    known = description.rows["train"] * (1 - column.missing)
+    parts = [
+        element("div", title=value, style=f"width: {100 * count / known:.1f}%; opacity: {1 - 0.17 * at:.2f}")
+        for at, (value, count) in enumerate(column.commonest)
+    ]
+    return element("div", *parts, class_="stack")
 
 
 def _target(target: TargetFacts | None) -> list[Markup]:

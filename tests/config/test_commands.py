@@ -117,6 +117,18 @@ def test_data_describe_prints_a_table_the_balance_and_what_to_look_at(reviews, c
     assert "unseen classes: 1 of 2 rows of test have a class that no row of train has (fair)" in out
 
 
+def test_data_describe_without_a_target_shows_the_balance_and_says_what_one_would_add(reviews, tmp_path, capsys):
+    words = [word for word in reviews if word not in ("--target", "verdict")]
+    assert commands.run([*words, "--html", str(tmp_path / "d.html")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "  verdict  good 65.0 %, bad 35.0 %" in out
+    assert "  size     0 15.0 %, 12 15.0 %, 3 15.0 %, 6 15.0 %, 9 15.0 %, others 25.0 %" in out
+    command = out[-1].partition("such as: ")[2]
+    assert command.split()[-2:] == ["--target", "verdict"]
+    assert commands.run(command.split()[1:]) == 0
+    assert "target 'verdict' suits classification" in capsys.readouterr().out
+
+
 def test_data_describe_gives_the_same_as_json_and_as_a_page(reviews, tmp_path, capsys):
     assert commands.run([*reviews, "--json", "--html", str(tmp_path / "d.html")]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -106,6 +106,21 @@ def test_the_balance_of_classes(write):
     assert target.counts == (("green", 29), ("red", 29), ("rare", 1))
 
 
+def test_the_commonest_values_of_columns_that_are_no_target(write):
+    table = plain()
+    for at, row in enumerate(table):
+        row |= {"kind": f"{'k' * 40}{at % 7}", "yes": at % 3 == 0, "size": at % 2 + 1.0, "many": at % 21}
+    table[0]["kind"] = table[1]["size"] = None
+    columns = {column.name: column for column in found(write("t.jsonl", table), None).columns}
+    assert columns["yes"].commonest == (("False", 40), ("True", 20))
+    assert columns["size"].commonest == (("1", 30), ("2", 29))
+    assert [count for _, count in columns["kind"].commonest] == [9, 9, 9, 8, 8], "told apart by all of their letters"
+    assert all(len(value) == 32 for value, _ in columns["kind"].commonest)
+    assert columns["y"].commonest == tuple(found(write("t.jsonl", table)).target.counts)
+    for name in ("many", "title", "picture", "weight"):
+        assert columns[name].commonest == ()
+
+
 def test_the_spread_of_numbers_and_the_counts_of_labels(write):
     table = plain()
     for at, row in enumerate(table):

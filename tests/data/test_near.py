@@ -75,6 +75,24 @@ def test_pictures_that_are_nearly_empty_are_not_alike():
     assert len(similar_looks(dots)) == 0
 
 
+def test_a_drawing_with_a_change_in_it_is_another():
+    drawn = drawing(3)
+    moved, lighter = drawn.copy(), Image.blend(on_white(drawn), Image.new("RGB", drawn.size, "white"), 0.12)
+    ImageDraw.Draw(moved).rectangle((20, 20, 32, 30), fill=(0, 0, 0, 255))
+    for changed in (moved, lighter):
+        assert similar_looks([look(encoded(drawn)), look(encoded(changed))]).tolist() == []
+
+
+def test_faint_pictures_are_told_apart_by_less():
+    looks = []
+    for top in (60, 85):
+        page = Image.new("RGB", (200, 200), "white")
+        ImageDraw.Draw(page).rectangle((50, top, 140, top + 60), fill=(237, 237, 237))
+        looks += [look(encoded(page)), look(encoded(page.resize((140, 140))))]
+    assert all(looks)
+    assert similar_looks(looks).tolist() == [[0, 1], [2, 3]]
+
+
 def test_one_colour_is_no_look():
     assert look(encoded(Image.new("RGB", (30, 20), (200, 10, 10)))) == b""
     assert look(encoded(Image.new("RGBA", (30, 20), (255, 255, 255, 0)))) == b""
@@ -99,6 +117,7 @@ def test_of_very_many_that_are_alike_each_has_a_partner():
     seen = np.frombuffer(look(encoded(drawing(0))), np.uint8).astype(int)
     looks = [(seen + rng.integers(-2, 3, seen.size)).clip(0, 255).astype(np.uint8).tobytes() for _ in range(300)]
     assert set(similar_looks(looks).reshape(-1).tolist()) == set(range(300))
+    assert len(similar_looks(looks[:40])) == 40 * 39 // 2
 
 
 def test_no_pictures_and_one():

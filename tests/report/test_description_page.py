@@ -50,8 +50,32 @@ def test_nothing_comes_from_outside_and_text_is_text():
 
 def test_a_sound_table_without_a_target():
     page = Page(render(SOUND))
-    assert "nothing looks like a leak; --target COLUMN looks further" in page.words
-    assert "target" not in page.ids
+    assert "nothing looks like a leak" in page.words
+    assert not {"target", "values"} & set(page.ids)
+    hint = words.target_hint(SOUND, ["data", "describe", "my t.csv", "--valid", "v.csv"])
+    assert hint.endswith(", such as: automm data describe 'my t.csv' --valid v.csv --target '<b>bold</b>'")
+    assert hint in Page(render(SOUND, hint)).words
+    assert words.target_hint(FULL, ["data", "describe", "t.csv"]) == ""
+
+
+def test_what_is_likely_a_target_is_named_in_the_hint():
+    columns = [ColumnFacts(n, "categorical", "input", "", 0.0, 2, "") for n in ("colour", "Label", "shape")]
+    named = Description({"train": "t.csv"}, {"train": 9}, tuple(columns), None, ())
+    assert words.target_hint(named, ["data"]).endswith("--target Label")
+    pictures = Description({"train": "t.csv"}, {"train": 9}, COLUMNS[:1], None, ())
+    assert words.target_hint(pictures, ["data"]) == ""
+
+
+def test_the_balance_of_every_column_in_a_line_and_as_a_bar():
+    column = ColumnFacts("kind", "categorical", "input", "short", 0.25, 7, "'a'", (), (("<a>", 60), ("b", 27)))
+    shown = Description({"train": "t.csv"}, {"train": 120}, (*COLUMNS, column), None, ())
+    assert list(words.value_lines(shown))[1:] == ["  kind  <a> 66.7 %, b 30.0 %, others 3.3 %"]
+    text = render(shown)
+    page = Page(text)
+    assert "values" in page.ids
+    assert "<a> 66.7 %, b 30.0 %, others 3.3 %" in page.words
+    assert text.count('style="width: 66.7%;') == 1
+    assert not list(words.value_lines(SOUND))
 
 
 def test_the_target_of_numbers_and_of_classes_in_lines():
