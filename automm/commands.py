@@ -103,11 +103,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     data = commands.add_parser("data", help="look at a data set before anything trains").add_subparsers(required=True)
     about = data.add_parser("describe", help="what columns are read as and why, the target's balance, likely leaks")
-    about.add_argument("train", type=Path, metavar="FILE", help="a .csv, .tsv, .parquet or .jsonl file")
+    where = "a .csv, .tsv, .parquet or .jsonl file, or a folder or hub name of Hugging Face's datasets"
+    about.add_argument("train", metavar="FILE", help=f"{where}, whose own splits are compared too")
     about.add_argument("--target", metavar="COLUMN", help="the column to predict")
     about.add_argument("--group", metavar="COLUMN", help="a column whose rows belong together")
-    about.add_argument("--valid", type=Path, metavar="FILE", help="a table of its own for validation")
-    about.add_argument("--test", type=Path, metavar="FILE", help="a table of its own for the test")
+    about.add_argument("--valid", metavar="FILE", help="a table of its own for validation")
+    about.add_argument("--test", metavar="FILE", help="a table of its own for the test")
+    about.add_argument(
+        "--columns", action="append", default=[], metavar="NAME=MODALITY", help="as data.columns.NAME=MODALITY of a run"
+    )
+    about.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="a column to leave out, as data.drop"
+    )
     about.add_argument("--html", type=Path, metavar="FILE", help="write the same as a page that needs no network")
     about.add_argument("--json", action="store_true", help="print JSON")
     about.set_defaults(command=_describe)
@@ -223,16 +230,18 @@ def _predict(asked: argparse.Namespace) -> Iterable[str]:
 
 def _describe(asked: argparse.Namespace) -> Iterable[str]:
     registry.get("data", "table")  # which says what to install where that is missing
+    from automm.data.describe import Asked
     from automm.data.describe import describe as described
     from automm.data.file_memo import FOLDER
-    from automm.data.json_records import need_path
+    from automm.data.places import need_table
     from automm.report import description as words
     from automm.report.description_page import write_description
     from automm.sections import default_cache
 
     given = {"train": ("FILE", asked.train), "valid": ("--valid", asked.valid), "test": ("--test", asked.test)}
-    paths = {split: need_path(path, key) for split, (key, path) in given.items() if path is not None}
-    found = described(paths, target=asked.target, group=asked.group, memo=default_cache() / FOLDER)
+    places = {split: need_table(place, key) for split, (key, place) in given.items() if place is not None}
+    columns = Asked(asked.target, asked.group, _modalities(asked.columns), tuple(asked.drop))
+    found = described(places, columns, memo=default_cache() / FOLDER)
     hint = words.target_hint(found, asked.words)
     if asked.html is not None:
         write_description(asked.html, found, hint)
@@ -243,6 +252,16 @@ def _describe(asked: argparse.Namespace) -> Iterable[str]:
     about = [table, words.notes(found), words.value_lines(found), target, words.finding_lines(found)]
     parts = [[words.files(found)], *about, [hint] if hint else []]
     return [line for part in parts if (lines := list(part)) for line in ("", *lines)][1:]
+
+
+def _modalities(given: Sequence[str]) -> dict[str, str]:
+    """What `--columns` says, by column."""
+    for each in given:
+        if not all(each.rpartition("=")):
+            raise ConfigError(
+                f"--columns {each} is not NAME=MODALITY. Next: write it as --columns {each.strip('=')}=text."
+            )
+    return {name: modality for name, _, modality in (each.rpartition("=") for each in given)}
 
 
 def _cache(asked: argparse.Namespace) -> Iterable[str]:

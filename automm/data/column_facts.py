@@ -60,6 +60,11 @@ def column_facts(looked: Sequence[Any], cells: Sequence[Any], field: FieldSpec, 
     heard = [cell for cell in looked if isinstance(cell, Heard)]
     distinct = len({cell if isinstance(cell, (str, int, float, Glimpse)) else str(cell) for cell in known})
     notes = list(_notes(known, distinct, len(cells), field))
+    odd = [cell for cell in known if read is not None and isnan(read_or_nan(read, cell))]
+    if odd:
+        notes.append(
+            f"{len(odd)} of {len(known)} are neither numbers nor dates as the others are; the first: {shown(odd[0])!r}"
+        )
     if seen or heard:
         notes += _file_notes(cells, looked, "pictures" if seen else "clips")
     shows = (

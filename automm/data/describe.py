@@ -6,10 +6,10 @@ Images are looked at one by one and let go; scikit-learn is loaded when there is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,13 +18,16 @@ from automm.data.glimpse import Glimpse, glimpses
 from automm.data.hearing import Heard, heard
 from automm.data.inspection import Inspection
 from automm.data.leaks import Finding
-from automm.data.schema import infer, kept_as_written
-from automm.data.table_files import Cells, read_cells
+from automm.data.places import Place, read_place
+from automm.data.schema import as_given, check_given, infer, kept_as_written
+from automm.data.table_files import Cells
 from automm.data.targets import suited_task
 from automm.errors import DataError, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
-from automm.types import FILES, FieldSpec
+from automm.types import FILES, FieldSpec, Modality
+
+SPLITS: tuple[str, ...] = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,51 @@ class Description:
     remarks: tuple[str, ...] = ()  # what was not looked at
 
 
-def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None, memo: Path) -> Description:
+@dataclass(frozen=True)
+class Asked:
+    """What a run would be told of the columns.
+
+    Args:
+        target: the column to predict, where there is one.
+        group: the column whose rows belong together, where there is one.
+        columns: modality by column, where the inferred one is wrong.
+        drop: columns to leave out.
+    """
+
+    target: str | None = None
+    group: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+
+
+def describe(places: Mapping[str, Place], asked: Asked, *, memo: Path) -> Description:
     """Look at the tables of one data set.
 
     Args:
-        paths: by split, `train` first; `valid` and `test` where they have files of their own.
-        target: the column to predict, where there is one.
-        group: the column whose rows belong together, where there is one.
+        places: by split, `train` first; `valid` and `test` where they have tables of their own. A data set's own splits
+            are looked at where nothing else is named.
+        asked: what a run would be told.
         memo: where digests and thumbnails of files are kept between calls.
 
     Raises:
-        DataError: a file cannot be read, or lacks a column that is named.
+        DataError: a table cannot be read, or lacks a column that is named.
+        UnknownKey: a modality is given for a column that is no input.
+        OutOfRange: it is no modality.
+        MissingExtra: a place needs the package `datasets`, which is not installed.
     """
-    cells = {"train": read_cells(paths["train"], Glimpse.of)}
-    for option, name in (("--target", target), ("--group", group)):
-        if name is not None and name not in cells["train"]:
-            raise DataError(f"{option} {name}: {paths['train']} has no such column. {near_miss(name, cells['train'])}")
-    fields, unusable = _fields(cells["train"], target, group)
-    texts = kept_as_written(fields.values())
-    cells |= {split: read_cells(path, Glimpse.of, texts) for split, path in paths.items() if split != "train"}
-    looked = _looked_at(cells, fields, paths, memo)
+    target, group = asked.target, asked.group
+    found = read_place(places["train"], "train", Glimpse.of)
+    train = found["train"]
+    _check(train, asked, places["train"])
+    check_given([name for name in train if name not in (target, group)], asked.columns, "--columns ")
+    left_out = set(asked.drop) - {target, group}
+    fields, unusable = _fields({name: column for name, column in train.items() if name not in left_out}, asked)
+    cells, places = _others(places, found, kept_as_written(fields.values()))
+    cells = {split: {n: c for n, c in each.items() if n not in left_out} for split, each in cells.items()}
+    looked = _looked_at(cells, fields, {split: place.folder for split, place in places.items()}, memo)
     inspection = Inspection(cells, looked, fields, target, group)
     return Description(
-        files={split: str(path) for split, path in paths.items()},
+        files={split: str(places[split]) for split in cells},
         rows={split: len(next(iter(each.values()))) for split, each in cells.items()},
         columns=tuple(
             column_facts(looked["train"][name], cells["train"][name], fields[name], inspection.readers.get(name))
@@ -87,16 +112,46 @@ def describe(paths: Mapping[str, Path], *, target: str | None, group: str | None
     )
 
 
-def _fields(train: Cells, target: str | None, group: str | None) -> tuple[dict[str, FieldSpec], dict[str, str]]:
-    """The field of every column, as a run infers it, and of those that are of no use the reason."""
+def _others(
+    places: Mapping[str, Place], found: Mapping[str, Cells], texts: Collection[str]
+) -> tuple[dict[str, Cells], dict[str, Place]]:
+    """The tables by split, and the place of each; what is named goes before a data set's own.
+
+    Args:
+        places: what was named.
+        found: what the first of them had.
+        texts: columns of a CSV that are left as they are written.
+    """
+    every = dict(found)
+    for split, place in places.items():
+        if split != "train":
+            every |= read_place(place, split, Glimpse.of, texts)
+    cells = {split: every[split] for split in SPLITS if split in every}
+    return cells, {split: places.get(split, places["train"]) for split in cells}
+
+
+def _check(train: Cells, asked: Asked, place: Place) -> None:
+    named = [("--target", asked.target), ("--group", asked.group), *(("--drop", name) for name in asked.drop)]
+    for option, name in named:
+        if name is not None and name not in train:
+            raise DataError(f"{option} {name}: {place} has no such column. {near_miss(name, train)}")
+
+
+def _fields(train: Cells, asked: Asked) -> tuple[dict[str, FieldSpec], dict[str, str]]:
+    """The field of every column, as a run infers it or as it is given, and of those that are of no use the reason."""
     fields, unusable = {}, {}
     for name, cells in train.items():
         seen = min((cell for cell in cells if isinstance(cell, Glimpse)), key=lambda cell: cell.problem, default=None)
         try:
-            if name == group:
+            if name == asked.group:
                 fields[name] = FieldSpec(name, "categorical", "group", "as --group says")
+            elif name in asked.columns and (seen is None or asked.columns[name] == "image"):
+                given = as_given(name, cast(Modality, asked.columns[name]), cells)
+                fields[name] = replace(given, reason="as --columns says")
+            elif name in asked.columns:
+                unusable[name] = f"bytes, which cannot be read as {asked.columns[name]}"
             elif seen is None:
-                fields[name] = infer(name, cells, "target" if name == target else "input")
+                fields[name] = infer(name, cells, "target" if name == asked.target else "input")
             elif seen.problem:
                 unusable[name] = f"bytes of no image: {seen.problem}"
             else:
@@ -107,7 +162,7 @@ def _fields(train: Cells, target: str | None, group: str | None) -> tuple[dict[s
 
 
 def _looked_at(
-    cells: Mapping[str, Cells], fields: Mapping[str, FieldSpec], paths: Mapping[str, Path], memo: Path
+    cells: Mapping[str, Cells], fields: Mapping[str, FieldSpec], folders: Mapping[str, Path], memo: Path
 ) -> dict[str, Cells]:
     """The tables by split, with a Glimpse for every image and a Heard for every clip.
 
@@ -117,12 +172,12 @@ def _looked_at(
     for split, each in cells.items():
         rows = len(next(iter(each.values())))
         out[split] = {}
-        for name, field in fields.items():
+        for name, about in fields.items():
             column = each.get(name, [None] * rows)
-            if field.modality in FILES and field.role == "input":
+            if about.modality in FILES and about.role == "input":
                 column = [None if is_missing(c) else c if isinstance(c, (bytes, Glimpse)) else str(c) for c in column]
-                look = _seen if field.modality == "image" else _heard
-                known = look({c for c in column if c is not None}, paths[split].absolute().parent, memo)
+                look = _seen if about.modality == "image" else _heard
+                known = look({c for c in column if c is not None}, folders[split], memo)
                 column = [known.get(cell) for cell in column]
             out[split][name] = column
     return out

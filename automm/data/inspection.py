@@ -49,7 +49,7 @@ class Inspection:
         self.target, self.group = target, group
         self.inputs = [field for field in fields.values() if field.role == "input"]
         self.readers: dict[str, Reader] = {
-            field.name: cache(reader([cell for cell in self.train[field.name] if not is_missing(cell)]))
+            field.name: _remembering(reader([cell for cell in self.train[field.name] if not is_missing(cell)]))
             for field in fields.values()
             if field.modality == "numeric" and field.role != "group"
         }
@@ -143,3 +143,9 @@ class Inspection:
 def _column(tables: Mapping[str, Cells], name: str) -> Cells:
     """A column's cells by split; None in every row of a table that lacks it."""
     return {split: each.get(name) or [None] * len(next(iter(each.values()))) for split, each in tables.items()}
+
+
+def _remembering(read: Reader) -> Reader:
+    """The same reader, which reads a value once; what cannot be looked up, a list, it reads each time."""
+    known = cache(read)
+    return lambda cell: read(cell) if isinstance(cell, (list, dict)) else known(cell)

@@ -118,7 +118,7 @@ class Near:
 
     def _cell(self, split: str, row: int) -> Cell:
         cell = self.raw[split][row]
-        held = self.modality == "image" and (isinstance(cell, Glimpse) or embedded(str(cell)) is not None)
+        held = self.modality == "image" and (isinstance(cell, Glimpse) or embedded(str(cell), "image") is not None)
         return Cell(split, row + 1, "" if held else shown(cell, _LONG))
 
 

@@ -221,15 +221,9 @@ def infer_columns(
         OutOfRange: `given` names no modality.
         DataError: there is no input, or one that no encoder reads.
     """
-    for name, modality in given.items():
-        if name not in columns:
-            raise UnknownKey(f"data.columns.{name}: the table has no such input column. {near_miss(name, columns)}")
-        if modality not in get_args(Modality):
-            raise OutOfRange(
-                f"data.columns.{name}={modality} is no modality. {near_miss(str(modality), get_args(Modality))}"
-            )
+    check_given(list(columns), given, "data.columns.")
     fields = tuple(
-        _given(name, cast(Modality, given[name]), cells) if name in given else infer(name, cells, urls=urls)
+        as_given(name, cast(Modality, given[name]), cells) if name in given else infer(name, cells, urls=urls)
         for name, cells in columns.items()
     )
     if not any(field.role == "input" for field in fields):
@@ -247,13 +241,27 @@ def kept_as_written(fields: Iterable[FieldSpec]) -> list[str]:
     return [field.name for field in fields if field.style not in ("", PLAIN)]
 
 
-def _given(name: str, modality: Modality, cells: Sequence[Any]) -> FieldSpec:
+def as_given(name: str, modality: Modality, cells: Sequence[Any]) -> FieldSpec:
     """A field of the modality that the user says."""
     if modality != "numeric" or not any(isinstance(cell, str) for cell in cells):
         return FieldSpec(name, modality)
     style = style_of(cells)
     reason = "" if style == PLAIN else f"as data.columns says{_in_style(style)}"
     return FieldSpec(name, modality, reason=reason, style=style)
+
+
+def check_given(columns: Sequence[str], given: Mapping[str, str], key: str) -> None:
+    """See that `given` says of columns that are there what modality they are; messages call it `key`.
+
+    Raises:
+        UnknownKey: it names a column that is not there.
+        OutOfRange: it names no modality.
+    """
+    for name, modality in given.items():
+        if name not in columns:
+            raise UnknownKey(f"{key}{name}: the table has no such input column. {near_miss(name, columns)}")
+        if modality not in get_args(Modality):
+            raise OutOfRange(f"{key}{name}={modality} is no modality. {near_miss(str(modality), get_args(Modality))}")
 
 
 def _check_encodable(fields: Sequence[FieldSpec]) -> None:

@@ -65,6 +65,9 @@ def test_plugins_shows_a_metric(capsys):
         (["data", "describe", "nowhere.csv"], DataError, "FILE=nowhere.csv should be a file"),
         (["data", "describe", "fine.jsonl", "--test", "no.csv"], DataError, "--test=no.csv should be a file"),
         (["data", "describe", "fine.jsonl", "--target", "x"], DataError, "--target x: "),
+        (["data", "describe", "fine.jsonl", "--columns", "x"], ConfigError, "--columns x is not NAME=MODALITY"),
+        (["data", "describe", "fine.jsonl", "--columns", "=text"], ConfigError, "is not NAME=MODALITY"),
+        (["data", "describe", "."], DataError, "is a folder, and datasets finds no data set in it"),
     ],
 )
 def test_what_cannot_be_done_is_said(words, error, said, tmp_path, monkeypatch):
@@ -127,6 +130,15 @@ def test_data_describe_without_a_target_shows_the_balance_and_says_what_one_woul
     assert command.split()[-2:] == ["--target", "verdict"]
     assert commands.run(command.split()[1:]) == 0
     assert "target 'verdict' suits classification" in capsys.readouterr().out
+
+
+def test_data_describe_takes_columns_and_drops_as_a_run_does(reviews, capsys):
+    more = ["--columns", "row=numeric", "--columns", "words=categorical", "--drop", "size", "--json"]
+    assert commands.run([*reviews, *more]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(c["name"], c["modality"], c["role"]) for c in shown["columns"]] == [
+        ("row", "numeric", "input"), ("words", "categorical", "input"), ("verdict", "categorical", "target"),
+    ]  # fmt: skip
 
 
 def test_data_describe_gives_the_same_as_json_and_as_a_page(reviews, tmp_path, capsys):

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from automm.data.describe import describe
-from automm.errors import DataError
+from automm.data.describe import Asked, describe
+from automm.data.places import need_table
+from automm.errors import DataError, OutOfRange, UnknownKey
 
 ROWS = 60
 COLOURS = ["red", "green", "blue"]
@@ -50,10 +51,10 @@ def write(tmp_path):
     return write
 
 
-def found(paths, target="y", group=None):
-    if not isinstance(paths, dict):
-        paths = {"train": paths}
-    return describe(paths, target=target, group=group, memo=paths["train"].parent / "cache")
+def found(paths, target="y", group=None, **asked):
+    paths = paths if isinstance(paths, dict) else {"train": paths}
+    places = {split: need_table(str(path), split) for split, path in paths.items()}
+    return describe(places, Asked(target, group, **asked), memo=paths["train"].parent / "cache")
 
 
 def by_kind(description):
@@ -166,6 +167,77 @@ def test_copies_that_a_drawn_split_would_not_see(write):
     assert "1 picture(s) of 'picture' stand under several names (row 4, 61)" in copies[0]
     assert "1 set(s) of rows are alike" in copies[1]
     assert not found(path, group="who").findings  # one person's rows stay together
+
+
+def test_what_columns_are_said_to_hold_goes_before_what_they_look_like(write):
+    table = plain()
+    for at, row in enumerate(table):
+        row |= {"code": f"X-{at}", "size": "unknown" if at == 5 else f"{at % 7} kg", "odd": [at] if at % 2 else at}
+    given = {"code": "text", "y": "text", "size": "numeric", "title": "categorical", "odd": "numeric"}
+    shown = {c.name: c for c in found(write("t.jsonl", table), None, columns=given, drop=["who", "weight"]).columns}
+    assert {"who", "weight"} & shown.keys() == set()
+    assert {name: (c.modality, c.role, c.reason) for name, c in shown.items() if name in given} == {
+        name: (modality, "input", "as --columns says") for name, modality in given.items()
+    }
+    assert shown["size"].notes == ("1 of 60 are neither numbers nor dates as the others are; the first: 'unknown'",)
+    assert shown["odd"].notes[0].startswith("30 of 60 are neither numbers")
+
+
+def test_a_column_that_is_dropped_is_in_no_finding(write):
+    test = plain(100, 20)
+    for row in test:
+        row["weight"] = 0.25
+        row["title"] = "A thing, NUMBER 3"
+        row["picture"] = "img/3.png"
+    files = {"train": write("t.jsonl", plain()), "test": write("w.jsonl", test)}
+    assert "shared rows" not in by_kind(found(files, None))
+    assert by_kind(found(files, None, drop=["who", "weight", "y"]))["shared rows"].count == 20
+    assert found(files, drop=["y"]).target.name == "y", "as in a run"
+
+
+def test_pictures_in_bytes_can_be_read_as_nothing_else(tmp_path):
+    rows = [{"picture": scene(i), "y": COLOURS[i % 3]} for i in range(9)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    assert found(tmp_path / "t.parquet", columns={"picture": "image"}).columns[0].modality == "image"
+    assert "cannot be read as text" in found(tmp_path / "t.parquet", columns={"picture": "text"}).columns[0].reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"drop": ["titel"]}, DataError, r"--drop titel: .* has no such column. Did you mean 'title'"),
+        ({"columns": {"titel": "text"}}, UnknownKey, r"--columns titel: the table has no such input.* 'title'"),
+        ({"columns": {"y": "text"}}, UnknownKey, "--columns y: the table has no such input column"),
+        ({"columns": {"title": "txt"}}, OutOfRange, r"--columns title=txt is no modality. Did you mean 'text'"),
+    ],
+)
+def test_options_that_fit_no_column(asked, error, said, write):
+    with pytest.raises(error, match=said):
+        found(write("t.jsonl", plain()), **asked)
+
+
+def test_the_own_splits_of_a_data_set_are_compared(tmp_path):
+    import datasets
+
+    def table(first, rows):
+        features = datasets.Features({"picture": datasets.Image(), "y": datasets.ClassLabel(names=COLOURS)})
+        cells = {
+            "picture": [{"bytes": scene(first + i), "path": None} for i in range(rows)],
+            "y": [i % 3 for i in range(rows)],
+        }
+        return datasets.Dataset.from_dict(cells, features=features)
+
+    splits = {"test": table(38, 6), "validation": table(60, 5), "train": table(0, 40)}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    shown = found(tmp_path / "saved")
+    assert shown.rows == {"train": 40, "valid": 5, "test": 6}
+    assert list(shown.rows) == ["train", "valid", "test"]
+    assert [f.sentence.partition(" are ")[0] for f in shown.findings] == ["2 of 6 rows of test"]
+    table(200, 7).save_to_disk(tmp_path / "other")
+    shown = found({"train": tmp_path / "saved", "test": tmp_path / "other"})
+    assert shown.rows == {"train": 40, "valid": 5, "test": 7}
+    assert shown.files["test"].endswith("other")
+    assert shown.findings == ()
 
 
 def test_rows_that_contradict_each_other(write):
@@ -329,6 +401,15 @@ def test_a_picture_that_was_resized_and_a_sentence_with_another_word_are_in_two_
     (example,) = sentence.examples
     assert (example.one.split, example.one.row, example.other.split, example.other.row) == ("test", 10, "train", 6)
     assert "Astonished" in example.one.shows
+
+
+def test_what_is_in_the_other_file_as_it_stands_is_no_near_duplicate_too(written):
+    """Row 12 of the test is a picture of the training, which has one that looks the same."""
+    folder = written["train"].parent
+    for name in ("2", "111"):
+        (folder / f"img/{name}.png").write_bytes(scene(3, size=(70, 50)))
+    (finding,) = [f for f in found(written, group="who").findings if f.kind == "near-duplicates" and "image" in str(f)]
+    assert [example.one.row for example in finding.examples] == [8]
 
 
 def test_near_duplicates_that_a_drawn_split_would_not_see(written):

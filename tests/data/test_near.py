@@ -201,6 +201,11 @@ def test_texts_that_differ_in_a_word(how):
     assert left_out == 0
 
 
+def test_of_eight_words_one_may_be_missing():
+    texts = ["one two three four five six seven eight", "one two three four six seven eight"]
+    assert similar_texts(texts)[0].tolist() == [[0, 1]]
+
+
 def test_texts_that_are_not_the_same():
     texts = [
         SAID,
@@ -209,6 +214,8 @@ def test_texts_that_are_not_the_same():
         "blue heart",
         "what colour is the thing",
         "what shape is the thing",
+        "so here are seven words in all",
+        "so here are seven letters in all",
         "he said that the quick brown fox is no longer to be seen and that the lazy dog sleeps",
     ]
     assert similar_texts(texts)[0].tolist() == []
