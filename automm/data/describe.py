@@ -21,7 +21,7 @@ from automm.data.leaks import Finding
 from automm.data.places import Place, read_place
 from automm.data.schema import as_given, check_given, infer, kept_as_written
 from automm.data.table_files import Cells
-from automm.data.targets import suited_task
+from automm.data.targets import label_lists, separator_of, suited_task
 from automm.errors import DataError, near_miss
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
@@ -194,12 +194,17 @@ def _heard(cells: set[Any], folder: Path, memo: Path) -> Mapping[Any, Heard]:
 def _target_facts(name: str, cells: list[Any]) -> TargetFacts:
     task, reason = suited_task(cells)
     known = [cell for cell in cells if not is_missing(cell)]
+    lists = label_lists(cells)
     counts: Counter[str] = Counter()
     quartiles: tuple[float, ...] = ()
     if task == "regression":
         quartiles = tuple(np.quantile([cell for cell in known if np.isfinite(cell)], (0, 0.25, 0.5, 0.75, 1)).tolist())
-    elif task == "multilabel":
-        counts.update(str(label) for labels in known for label in labels)
+    elif lists is not None:
+        task, reason = (
+            "multilabel",
+            reason if task == "multilabel" else f"texts that list labels: task.separator={separator_of(cells)!r}",
+        )
+        counts.update(label for labels in lists for label in set(labels or ()))
     else:
         counts.update(map(category, known))
     ordered = tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

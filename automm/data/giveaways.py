@@ -5,6 +5,7 @@ Shape legend: R rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ _FOLDS = 5
 _SKILL = 0.98  # of what the commonest class leaves to be known
 _EXPLAINED = 0.99  # of the variance of a number
 _LEAVES = 256
+_LABELS = 10  # of a target that lists some, which are tried one by one
+_SHOWN = 3
 _SAID = 0.9  # of rows whose text holds the class's name,
 _BY_CHANCE = 0.5  # where as many of them hold another row's are no giveaway
 
@@ -64,39 +67,69 @@ def giveaways(judged: Judged, keys: Mapping[str, np.ndarray], numbers: Mapping[s
     if len(judged.target_R) < _FEWEST or len(np.unique(judged.target_R)) < 2:
         return
     for name, key_R in keys.items():
-        scores = [_score(judged, _by_value(judged, key_R))]
-        if name in numbers:
-            scores.append(_score(judged, _by_tree(judged, numbers[name])))
-        least, best = _guess(judged), max(scores)
-        if judged.classes and (best - least) / (1 - least) >= _SKILL:
-            yield _found(name, f"an accuracy of {best:.3f}, where the commonest class has {least:.3f}")
-        elif not judged.classes and best >= _EXPLAINED:
-            yield _found(name, f"{100 * best:.1f} % of its variance explained")
+        if how := _how_well(judged, key_R, numbers.get(name)):
+            yield _found(name, f"the target on rows left out, with {how}")
 
 
-def spoken(name: str, texts: Sequence[str], labels: Sequence[str]) -> Iterator[Finding]:
-    """Whether a text column says the name of the row's class, more than it says those of other rows'.
+def label_giveaways(
+    lists: Sequence[Sequence[str]],
+    fold_R: np.ndarray,
+    keys: Mapping[str, np.ndarray],
+    numbers: Mapping[str, np.ndarray],
+) -> Iterator[Finding]:
+    """Columns that predict nearly perfectly which rows have a label, of those that stand in most rows.
+
+    Args:
+        lists: the labels of each row.
+        fold_R: the part in which it is left out, int64 [R].
+        keys: as `giveaways` takes them.
+        numbers: likewise.
+    """
+    counts = Counter(label for labels in lists for label in set(labels))
+    often = [label for label, count in counts.most_common() if _FEWEST <= count <= len(lists) - _FEWEST][:_LABELS]
+    has = {label: Judged(np.array([label in labels for labels in lists], np.int64), fold_R) for label in often}
+    for name, key_R in keys.items():
+        known = [label for label in often if _how_well(has[label], key_R, numbers.get(name))]
+        if known:
+            shown = ", ".join(f"{label:.40}" for label in known[:_SHOWN]) + (" ..." if len(known) > _SHOWN else "")
+            yield _found(name, f"on rows left out which of them have {len(known)} label(s) of the target ({shown})")
+
+
+def spoken(name: str, texts: Sequence[str], labels: Sequence[Sequence[str]]) -> Iterator[Finding]:
+    """Whether a text column says the names of the row's classes, more than it says those of other rows'.
 
     Args:
         name: the column.
         texts: one a row.
-        labels: the class of each.
+        labels: the classes of each: one, or any number of labels.
     """
     padded = [f" {words(text)} " for text in texts]
-    sought = [f" {words(label)} " for label in labels]
-    own = np.mean([label in text for text, label in zip(padded, sought, strict=True)]) if padded else 0.0
+    sought = [{f" {words(label)} " for label in each} for each in labels]
+    said = [label in text for text, each in zip(padded, sought, strict=True) for label in each]
+    own = np.mean(said) if said else 0.0
     if len(padded) < _FEWEST or own < _SAID:
         return
-    others = [(text, sought[at - 1]) for at, text in enumerate(padded) if sought[at - 1] != sought[at]]
-    if others and np.mean([label in text for text, label in others]) < _BY_CHANCE * own:
-        yield _found(name, f"the name of the class in the text of {100 * own:.0f} % of the rows")
+    others = [label in text for at, text in enumerate(padded) for label in sought[at - 1] - sought[at]]
+    if others and np.mean(others) < _BY_CHANCE * own:
+        yield _found(name, f"the target, for its text holds the name of the class in {100 * own:.0f} % of the rows")
 
 
-def _found(name: str, how: str) -> Finding:
+def _how_well(judged: Judged, key_R: np.ndarray, number_R: np.ndarray | None) -> str:
+    """How well a column predicts the target, in a phrase, where that is too well to be true; else empty."""
+    scores = [_score(judged, _by_value(judged, key_R))]
+    if number_R is not None:
+        scores.append(_score(judged, _by_tree(judged, number_R)))
+    least, best = _guess(judged), max(scores)
+    if judged.classes and (best - least) / (1 - least) >= _SKILL:
+        return f"an accuracy of {best:.3f}, where the commonest class has {least:.3f}"
+    return "" if judged.classes or best < _EXPLAINED else f"{100 * best:.1f} % of its variance explained"
+
+
+def _found(name: str, what: str) -> Finding:
     return Finding(
         "gives the target away",
         1,
-        f"{name!r} alone predicts the target on rows left out, with {how}: it may be the target in other words, or be "
+        f"{name!r} alone predicts {what}: it may be the target in other words, or be "
         f"known only afterwards. Next: data.drop=[{name}], unless it is known when predictions are made; "
         f"data.group={name} if rows that share it belong together.",
     )

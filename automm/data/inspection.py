@@ -5,20 +5,20 @@ Shape legend: R rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from automm.data import leaks
-from automm.data.giveaways import Judged, folds, giveaways, sample, spoken
+from automm.data.giveaways import Judged, folds, giveaways, label_giveaways, sample, spoken
 from automm.data.leaks import Finding
 from automm.data.likeness import Keys, cell_keys, raw_keys, row_keys
 from automm.data.near import Near
 from automm.data.split import linked
 from automm.data.table_files import Cells
-from automm.data.targets import suited_task
-from automm.runtime.categories import category
+from automm.data.targets import label_lists, labels_of, separator_of, suited_task
 from automm.runtime.distinct import is_missing
 from automm.runtime.quantities import Reader, read_or_nan, reader
 from automm.types import FieldSpec, Modality
@@ -110,34 +110,52 @@ class Inspection:
 
     def _about_target(self, target: str, row_R: np.ndarray) -> Iterator[Finding]:
         cells = self.train[target]
-        task, _ = suited_task(cells)
-        if task == "classification":
-            labels = {s: [category(c) for c in t[target] if not is_missing(c)] for s, t in self.looked.items()}
-            yield from leaks.unseen_classes(labels)
-            yield from leaks.contradictions(row_R, cells)
-            rows = sample(np.array([not is_missing(cell) for cell in cells]))
-            names = [category(cells[row]) for row in rows]
-            yield from self._giveaways(rows, np.unique(names, return_inverse=True)[1].astype(np.int64))
-            for field in self.inputs:
-                if field.modality == "text":
-                    texts = [self.train[field.name][row] for row in rows]
-                    yield from spoken(field.name, ["" if is_missing(text) else str(text) for text in texts], names)
-        elif task == "regression":
+        if suited_task(cells)[0] == "regression":
             rows = sample(np.array([not is_missing(cell) and bool(np.isfinite(cell)) for cell in cells]))
-            yield from self._giveaways(rows, np.array([cells[row] for row in rows], np.float64))
-
-    def _giveaways(self, rows: np.ndarray, target_R: np.ndarray) -> Iterator[Finding]:
-        apart_R = linked(self._groups() or [np.arange(len(self.train[str(self.target)]))])
-        plain = [field.name for field in self.inputs if field.modality not in _FILES]
-        yield from giveaways(
-            Judged(target_R, folds(apart_R[rows])),
-            {name: self.keys[name]["train"][rows] for name in plain},
-            {name: self._numbers(name)[rows] for name in plain if name in self.readers},
+            judged = Judged(np.array([cells[row] for row in rows], np.float64), self._folds(rows))
+            yield from giveaways(judged, *self._plain(rows))
+            return
+        as_train = separator_of(cells)
+        names = {split: _classes(each[target], as_train) for split, each in self.looked.items()}
+        yield from leaks.unseen_classes(
+            {s: [labels for labels in each if labels is not None] for s, each in names.items()}
         )
+        known = names["train"]
+        yield from leaks.contradictions(row_R, [None if n is None else _together(n) for n in known])
+        rows = sample(np.array([each is not None for each in known]))
+        tried = [known[row] or [] for row in rows]
+        if label_lists(cells) is None:
+            classes = np.unique([_together(each) for each in tried], return_inverse=True)[1]
+            yield from giveaways(Judged(classes.astype(np.int64), self._folds(rows)), *self._plain(rows))
+        else:
+            yield from label_giveaways(tried, self._folds(rows), *self._plain(rows))
+        for field in self.inputs:
+            if field.modality == "text":
+                texts = [self.train[field.name][row] for row in rows]
+                yield from spoken(field.name, ["" if is_missing(text) else str(text) for text in texts], tried)
+
+    def _folds(self, rows: np.ndarray) -> np.ndarray:
+        """In which part each of the rows is left out; those of one group are in the same."""
+        return folds(linked(self._groups() or [np.arange(len(self.train[str(self.target)]))])[rows])
+
+    def _plain(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Of these rows, the keys of the columns that are no files, and the numbers of those that hold some."""
+        plain = [field.name for field in self.inputs if field.modality not in _FILES]
+        numbers = {name: self._numbers(name)[rows] for name in plain if name in self.readers}
+        return {name: self.keys[name]["train"][rows] for name in plain}, numbers
 
     def _numbers(self, name: str) -> np.ndarray:
         """A numeric column, float64 [R]; NaN where it is missing or no number."""
         return np.array([read_or_nan(self.readers[name], cell) for cell in self.train[name]], np.float64)
+
+
+def _classes(cells: Sequence[Any], separator: str) -> list[list[str] | None]:
+    """The class of each row, or its labels where they are lists or texts with a separator; None without a target."""
+    return [None if is_missing(cell) else labels_of(cell, separator) for cell in cells]
+
+
+def _together(labels: Sequence[str]) -> str:
+    return " | ".join(sorted(labels))
 
 
 def _column(tables: Mapping[str, Cells], name: str) -> Cells:

@@ -138,18 +138,19 @@ def contradictions(key_R: np.ndarray, targets: Sequence[Any]) -> Iterator[Findin
         )
 
 
-def unseen_classes(targets: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Classes that other files have and the first has not."""
+def unseen_classes(targets: Mapping[str, Sequence[Collection[str]]]) -> Iterator[Finding]:
+    """Classes that other files have and the first has not; of each row that has a target all are given."""
     first, *others = targets
-    known = set(targets[first])
+    known = {label for labels in targets[first] for label in labels}
     for split in others:
-        counts = Counter(label for label in targets[split] if label not in known)
-        if counts:
+        unseen = [set(labels) - known for labels in targets[split]]
+        counts = Counter(label for labels in unseen for label in sorted(labels))
+        if rows := sum(map(bool, unseen)):
             shown = ", ".join(f"{label:.40}" for label, _ in counts.most_common(_SHOWN))
             yield Finding(
                 "unseen classes",
-                counts.total(),
-                f"{counts.total()} of {len(targets[split])} rows of {split} have a class that no row of {first} has "
+                rows,
+                f"{rows} of {len(unseen)} rows of {split} have a class that no row of {first} has "
                 f"({shown}), and count as wrong. Next: add such rows to {first}, or take these out.",
             )
 

@@ -169,6 +169,62 @@ def test_copies_that_a_drawn_split_would_not_see(write):
     assert not found(path, group="who").findings  # one person's rows stay together
 
 
+FILMS = ["drama", "comedy", "crime", "war", "music"]
+
+
+def films(rows=120, separator=None):
+    """Rows whose target lists labels; in which nothing is wrong."""
+    table = plain(rows=rows)
+    for at, row in enumerate(table):
+        labels = [label for k, label in enumerate(FILMS) if (at * (2 * k + 3) + at * at // (k + 2)) % 7 < 2]
+        row["genres"] = labels if separator is None else f" {separator} ".join(labels or FILMS[:1])
+        row["title"] = f"film {at}"
+    return table
+
+
+@pytest.mark.parametrize("separator", [None, ",", "|"])
+def test_a_target_that_lists_labels_is_treated_as_such(separator, write):
+    table = films(separator=separator)
+    shown = found(write("t.jsonl", table), "genres")
+    assert shown.target.task == "multilabel"
+    assert sorted(label for label, _ in shown.target.counts) == sorted(FILMS)
+    assert (f"task.separator='{separator}'" in shown.target.reason) == (separator is not None)
+    assert shown.findings == ()
+
+
+@pytest.mark.parametrize("separator", [None, ";"])
+def test_columns_that_give_labels_away(separator, write):
+    table = films(separator=separator)
+    for at, row in enumerate(table):
+        labels = [label.strip() for label in row["genres"].split(separator)] if separator else row["genres"]
+        row |= {"war_score": 10 * ("war" in labels) + at % 9, "said": f"film {at} on {' and '.join(labels)}"}
+    shown = found(write("t.jsonl", table), "genres")
+    findings = [f.sentence for f in shown.findings if f.kind == "gives the target away"]
+    assert [f.partition(":")[0] for f in findings] == [
+        "'war_score' alone predicts on rows left out which of them have 1 label(s) of the target (war)",
+        "'said' alone predicts the target, for its text holds the name of the class in 100 % of the rows",
+    ]
+
+
+def test_labels_of_other_files_and_rows_that_contradict_each_other(write):
+    table = films(separator=";")
+    table.append({**table[3], "genres": "; ".join(reversed(table[3]["genres"].split(" ; ")))})
+    table.append({**table[4], "genres": "war" if table[4]["genres"] != "war" else "music"})
+    test = films(130, separator=";")[125:]
+    test[1]["genres"] = "war;western;silent"
+    shown = by_kind(found({"train": write("t.jsonl", table), "test": write("w.jsonl", test)}, "genres"))
+    assert shown["unseen classes"].count == 1
+    assert "(silent, western)" in shown["unseen classes"].sentence
+    assert "(row 5, 122)" in shown["contradictions"].sentence, "the order of labels does not matter"
+
+
+def test_classes_with_commas_in_their_names_are_classes(write):
+    table = plain()
+    for at, row in enumerate(table):
+        row["y"] = ["Food, Drink", "Travel", "Objects, Tools"][at % 3]
+    assert found(write("t.jsonl", table)).target.task == "classification"
+
+
 def test_what_columns_are_said_to_hold_goes_before_what_they_look_like(write):
     table = plain()
     for at, row in enumerate(table):
