@@ -83,6 +83,12 @@ def test_a_drawing_with_a_change_in_it_is_another():
         assert similar_looks([look(encoded(drawn)), look(encoded(changed))]).tolist() == []
 
 
+def test_a_picture_that_is_lighter_all_over_is_another():
+    blocks = 20 + 200 * np.random.default_rng(0).integers(0, 2, (6, 6, 1), np.uint8).repeat(3, axis=2)
+    seen = [look(encoded(Image.fromarray(blocks + more).resize((90, 90)))) for more in (0, 2, 13)]
+    assert similar_looks(seen).tolist() == [[0, 1]]
+
+
 def test_faint_pictures_are_told_apart_by_less():
     looks = []
     for top in (60, 85):
@@ -229,3 +235,11 @@ def test_of_many_texts_a_sample_is_compared(monkeypatch):
     assert len(pairs) == 45
     monkeypatch.setattr("automm.data.near_texts._SHINGLES", 100)
     assert similar_texts(texts)[1] == 25 - 5
+
+
+def test_what_very_many_texts_share_is_how_the_column_is_written(monkeypatch):
+    texts = [f"one two three four five six seven eight nine {at}" for at in range(8)]
+    assert len(similar_texts(texts)[0]) == 28
+    monkeypatch.setattr("automm.data.near_texts._COMMON", 5)
+    assert len(similar_texts(texts)[0]) == 0
+    assert similar_texts([*texts, SAID, REWORDED["another word"]])[0].tolist() == [[8, 9]]
