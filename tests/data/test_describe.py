@@ -120,6 +120,8 @@ def test_the_commonest_values_of_columns_that_are_no_target(write):
     assert columns["y"].commonest == tuple(found(write("t.jsonl", table)).target.counts)
     for name in ("many", "title", "picture", "weight"):
         assert columns[name].commonest == ()
+    grouped = {column.name: column for column in found(write("t.jsonl", table), None, group="kind").columns}
+    assert grouped["kind"].commonest == (), "whose rows belong together is no value of theirs"
 
 
 def test_the_spread_of_numbers_and_the_counts_of_labels(write):
