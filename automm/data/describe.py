@@ -23,6 +23,7 @@ from automm.data.schema import as_given, check_given, infer, kept_as_written
 from automm.data.table_files import Cells
 from automm.data.targets import label_lists, separator_of, suited_task
 from automm.errors import DataError, near_miss
+from automm.runtime.audio_files import begins_as_audio
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 from automm.types import FILES, FieldSpec, Modality
@@ -87,7 +88,7 @@ def describe(places: Mapping[str, Place], asked: Asked, *, memo: Path) -> Descri
         MissingExtra: a place needs the package `datasets`, which is not installed.
     """
     target, group = asked.target, asked.group
-    found = read_place(places["train"], "train", Glimpse.of)
+    found = read_place(places["train"], "train", _of_bytes)
     train = found["train"]
     _check(train, asked, places["train"])
     check_given([name for name in train if name not in (target, group)], asked.columns, "--columns ")
@@ -125,7 +126,7 @@ def _others(
     every = dict(found)
     for split, place in places.items():
         if split != "train":
-            every |= read_place(place, split, Glimpse.of, texts)
+            every |= read_place(place, split, _of_bytes, texts)
     cells = {split: every[split] for split in SPLITS if split in every}
     return cells, {split: places.get(split, places["train"]) for split in cells}
 
@@ -141,11 +142,13 @@ def _fields(train: Cells, asked: Asked) -> tuple[dict[str, FieldSpec], dict[str,
     """The field of every column, as a run infers it or as it is given, and of those that are of no use the reason."""
     fields, unusable = {}, {}
     for name, cells in train.items():
-        seen = min((cell for cell in cells if isinstance(cell, Glimpse)), key=lambda cell: cell.problem, default=None)
+        files = (cell for cell in cells if isinstance(cell, (Glimpse, Heard)))
+        seen = min(files, key=lambda file: file.problem, default=None)
+        held: Modality = "audio" if isinstance(seen, Heard) else "image"
         try:
             if name == asked.group:
                 fields[name] = FieldSpec(name, "categorical", "group", "as --group says")
-            elif name in asked.columns and (seen is None or asked.columns[name] == "image"):
+            elif name in asked.columns and (seen is None or asked.columns[name] == held):
                 given = as_given(name, cast(Modality, asked.columns[name]), cells)
                 fields[name] = replace(given, reason="as --columns says")
             elif name in asked.columns:
@@ -153,9 +156,10 @@ def _fields(train: Cells, asked: Asked) -> tuple[dict[str, FieldSpec], dict[str,
             elif seen is None:
                 fields[name] = infer(name, cells, "target" if name == asked.target else "input")
             elif seen.problem:
-                unusable[name] = f"bytes of no image: {seen.problem}"
+                unusable[name] = f"bytes of no image and no clip: {seen.problem}"
             else:
-                fields[name] = FieldSpec(name, "image", "input", "every value is the bytes of an image")
+                what = "an image" if held == "image" else "a clip"
+                fields[name] = FieldSpec(name, held, "input", f"every value is the bytes of {what}")
         except DataError as error:
             unusable[name] = str(error)
     return fields, unusable
@@ -175,7 +179,7 @@ def _looked_at(
         for name, about in fields.items():
             column = each.get(name, [None] * rows)
             if about.modality in FILES and about.role == "input":
-                column = [None if is_missing(c) else c if isinstance(c, (bytes, Glimpse)) else str(c) for c in column]
+                column = [None if is_missing(c) else c if isinstance(c, (Glimpse, Heard)) else str(c) for c in column]
                 look = _seen if about.modality == "image" else _heard
                 known = look({c for c in column if c is not None}, folders[split], memo)
                 column = [known.get(cell) for cell in column]
@@ -183,12 +187,19 @@ def _looked_at(
     return out
 
 
+def _of_bytes(data: bytes) -> Glimpse | Heard:
+    """What was seen of an image or heard of a clip."""
+    return Heard.of(data) if begins_as_audio(data[:12]) else Glimpse.of(data)
+
+
 def _seen(cells: set[Any], folder: Path, memo: Path) -> Mapping[Any, Glimpse]:
-    return glimpses(sorted(cells, key=str), folder, memo)
+    clips = {cell: Glimpse(b"", problem="it is a clip, no image") for cell in cells if isinstance(cell, Heard)}
+    return clips | glimpses(sorted(cells - clips.keys(), key=str), folder, memo)
 
 
 def _heard(cells: set[Any], folder: Path, memo: Path) -> Mapping[Any, Heard]:
-    return heard(sorted(cell for cell in cells if isinstance(cell, str)), folder, memo)
+    images = {cell: Heard(b"", problem="it is no clip") for cell in cells if isinstance(cell, Glimpse)}
+    return images | heard(sorted(cells - images.keys(), key=str), folder, memo)
 
 
 def _target_facts(name: str, cells: list[Any]) -> TargetFacts:

@@ -8,10 +8,10 @@ import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from automm.data.file_memo import FileMemo, stamps_of
-from automm.data.image_files import forbidden
+from automm.data.image_files import forbidden, raw_file
 from automm.errors import DataError, MissingExtra
 from automm.runtime.audio import decode, duration
 
@@ -29,27 +29,35 @@ class Heard(NamedTuple):
     problem: str = ""  # why it cannot be read, in a phrase
 
     @classmethod
-    def of(cls, path: str) -> Heard:
+    def of(cls, clip: str | bytes) -> Heard:
         """Of a file; where its samples cannot be read, for want of a package too, it has a problem."""
         try:
-            seconds = duration(path)
-            samples_T, rate = decode(path, seconds=_SECONDS)
+            seconds = duration(clip)
+            samples_T, rate = decode(clip, seconds=_SECONDS)
         except (DataError, MissingExtra) as error:
             return cls(b"", 0.0, str(error).partition(" Next:")[0].rstrip("."))
         about = f"{rate} {seconds} {len(samples_T)} ".encode()
         return cls(hashlib.blake2b(about + samples_T.tobytes(), digest_size=_SIZE).digest(), seconds)
 
 
-def heard(cells: Sequence[str], folder: Path, memo: Path) -> dict[str, Heard]:
-    """By cell of an audio column, a path below `folder`.
+def heard(cells: Sequence[Any], folder: Path, memo: Path) -> dict[Any, Heard]:
+    """By cell of an audio column: a path below `folder`, base64, or what was heard already.
 
     Args:
         cells: distinct, none missing.
         folder: of the table; files elsewhere are not opened.
         memo: where digests of clips are kept.
     """
-    paths = {cell: str(folder / cell) for cell in cells}
-    found = {c: Heard(b"", problem=why) for c, path in paths.items() if (why := forbidden(path, folder, outside=False))}
+    found: dict[Any, Heard] = {cell: cell for cell in cells if isinstance(cell, Heard)}
+    paths: dict[Any, str] = {}
+    for cell in cells:
+        clip = cell if cell in found else raw_file(cell, folder, "audio")
+        if isinstance(clip, bytes):
+            found[cell] = Heard.of(clip)
+        elif isinstance(clip, str):
+            paths[cell] = clip
+    problems = {path: why for path in paths.values() if (why := forbidden(path, folder, outside=False))}
+    found |= {cell: Heard(b"", problem=problems[path]) for cell, path in paths.items() if path in problems}
     allowed = sorted({path for cell, path in paths.items() if cell not in found})
     stamps, clips = stamps_of(allowed), FileMemo(memo / CLIPS)
     known = {path: Heard(held[8:], *struct.unpack("<d", held[:8])) for path, held in clips.known(stamps).items()}
@@ -58,4 +66,4 @@ def heard(cells: Sequence[str], folder: Path, memo: Path) -> dict[str, Heard]:
         read = dict(zip(new, pool.map(Heard.of, new), strict=True))
     clips.remember(stamps, {p: struct.pack("<d", h.seconds) + h.digest for p, h in read.items() if not h.problem})
     known |= read
-    return {cell: found[cell] if cell in found else known[path] for cell, path in paths.items()}
+    return found | {cell: known[path] for cell, path in paths.items() if cell not in found}

@@ -141,16 +141,11 @@ def _cells(table: Any, place: Place, of_bytes: OfBytes) -> Cells:
     return cells
 
 
-def _held(cell: dict[str, Any] | None, place: Place) -> str | bytes | None:
+def _held(file: str | bytes | None, place: Place) -> str | bytes | None:
     """An image or a clip: its bytes, or where its file lies; those of the hub lie in a cache of its own."""
-    if cell is None:
-        return None
-    if cell["bytes"]:
-        return bytes(cell["bytes"])
-    path = str(cell["path"])
-    if place.path is not None:
-        return path
+    if not isinstance(file, str) or place.path is not None:
+        return file
     try:
-        return Path(path).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
-        raise DataError(f"{place}: {path} cannot be read: {error.strerror}. Next: download it again.") from error
+        raise DataError(f"{place}: {file} cannot be read: {error.strerror}. Next: download it again.") from error

@@ -37,6 +37,15 @@ _PRECISION = _Found(
 )
 _RECALL = _Found(classification.binary_recall, classification.multiclass_recall, classification.multilabel_recall)
 
+_JACCARD = _Found(
+    classification.binary_jaccard_index,
+    classification.multiclass_jaccard_index,
+    classification.multilabel_jaccard_index,
+)
+_SPECIFICITY = _Found(
+    classification.binary_specificity, classification.multiclass_specificity, classification.multilabel_specificity
+)
+
 
 @metric(higher_is_better=True, reads=("classes",))
 def balanced_accuracy(scores_BC: np.ndarray, label_B: np.ndarray) -> float:
@@ -82,6 +91,18 @@ def recall(scores_BC: np.ndarray, targets: np.ndarray) -> float:
     return _found(_RECALL, scores_BC, targets)
 
 
+@metric(higher_is_better=True, reads=("classes", "labels"))
+def specificity(scores_BC: np.ndarray, targets: np.ndarray) -> float:
+    """The share of what is no part of it that was not answered, of the classes or labels that precision is of."""
+    return _found(_SPECIFICITY, scores_BC, targets)
+
+
+@metric(higher_is_better=True, reads=("classes", "labels"))
+def jaccard(scores_BC: np.ndarray, targets: np.ndarray) -> float:
+    """Intersection over union of what was answered and what is right, of the classes or labels that precision is of."""
+    return _found(_JACCARD, scores_BC, targets)
+
+
 @metric(higher_is_better=True, reads=("classes",))
 def cohen_kappa(scores_BC: np.ndarray, label_B: np.ndarray) -> float:
     """The agreement of answers and targets beyond chance: 1 is perfect, 0 is chance."""
@@ -116,6 +137,12 @@ def mse(scores_BC: np.ndarray, value_B: np.ndarray) -> float:
 def rmse(scores_BC: np.ndarray, value_B: np.ndarray) -> float:
     """The root of the mean squared error, in the targets' unit."""
     return float(regression.mean_squared_error(*_numbers(scores_BC, value_B), squared=False))
+
+
+@metric(higher_is_better=False, reads=("numbers",), per_row=True)
+def mape(scores_BC: np.ndarray, value_B: np.ndarray) -> float:
+    """The mean absolute error as a share of the target, 0.1 = ten percent; targets near zero make it huge."""
+    return float(regression.mean_absolute_percentage_error(*_numbers(scores_BC, value_B)))
 
 
 @metric(higher_is_better=True, reads=("numbers",))

@@ -50,6 +50,13 @@ def opened(value: str | Path | bytes | bytearray | memoryview) -> Iterator[Reade
         yield _reader(io.BytesIO(value), f"audio of {len(value)} bytes")
 
 
+def begins_as_audio(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 12 at least, may be one of audio, in whatever format."""
+    if head[8:12] == b"WEBP":
+        return False
+    return head.startswith(_OTHERS) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")  # a frame of an MP3
+
+
 def _reader(stream: BinaryIO, name: str) -> Reader:
     head = stream.read(12)
     if is_wav(head):
@@ -61,7 +68,7 @@ def _reader(stream: BinaryIO, name: str) -> Reader:
     try:
         import soundfile
     except ModuleNotFoundError as error:
-        if head.startswith(_OTHERS) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):  # an MP3 frame
+        if begins_as_audio(head):
             raise MissingExtra(
                 f"{name} is no plain WAV file; other formats are read by the package 'soundfile', which is not "
                 'installed. Next: pip install "automm[audio]", or convert it to WAV.'

@@ -5,6 +5,8 @@ import sys
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -161,3 +163,15 @@ def test_a_missing_split_is_named(tmp_path):
     datasets.DatasetDict({"first": data_set(4), "second": data_set(4)}).save_to_disk(tmp_path / "odd")
     with pytest.raises(DataError, match="has the splits first, second, and none of them is train"):
         load(tmp_path, train=str(tmp_path / "odd"))
+
+
+def test_a_parquet_file_of_a_data_set_holds_its_pictures_too(tmp_path):
+    """A struct of bytes and path, as the hub's own files have it."""
+    data_set(40).to_parquet(tmp_path / "one.parquet")
+    splits = load(tmp_path, train=str(tmp_path / "one.parquet"), test_fraction=0.0, valid_fraction=0.25)
+    assert splits.train.schema["picture"].modality == "image"
+    assert splits.train.row(0)["picture"] == png(splits.train.ids[0])
+    named = pa.array([{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, None])
+    pq.write_table(pa.table({"picture": named}), tmp_path / "named.parquet")
+    cells = read_place(need_table(str(tmp_path / "named.parquet"), "data.train"), "train")["train"]
+    assert cells["picture"] == ["a.png", png(1), None]

@@ -53,6 +53,10 @@ MANY = {
     "average_precision": each_against_the_rest(sk.average_precision_score),
     "cohen_kappa": answered(sk.cohen_kappa_score),
     "matthews_corrcoef": answered(sk.matthews_corrcoef),
+    "jaccard": answered(sk.jaccard_score, average="macro"),
+    "specificity": lambda targets, scores: np.mean(
+        [sk.recall_score(targets != c, scores.argmax(1) != c) for c in range(scores.shape[1])]
+    ),
     "log_loss": sk.log_loss,
     "top_3": top(3),
 }
@@ -66,6 +70,8 @@ BINARY = {
     "average_precision": ranks_of_two(sk.average_precision_score),
     "cohen_kappa": answered(sk.cohen_kappa_score),
     "matthews_corrcoef": answered(sk.matthews_corrcoef),
+    "jaccard": answered(sk.jaccard_score),
+    "specificity": answered(sk.recall_score, pos_label=0),
 }
 OF_MANY_LABELS = {
     "f1": halves(sk.f1_score, average="micro"),
@@ -76,6 +82,8 @@ OF_MANY_LABELS = {
     "auroc": lambda targets, scores: sk.roc_auc_score(targets, scores, average="macro"),
     "average_precision": lambda targets, scores: sk.average_precision_score(targets, scores, average="macro"),
     "hamming": halves(sk.hamming_loss),
+    "jaccard": halves(sk.jaccard_score, average="micro"),
+    "specificity": lambda targets, scores: sk.recall_score(targets.ravel(), scores.ravel() >= 0.5, pos_label=False),
 }
 NUMBERS = {
     "mae": sk.mean_absolute_error,
@@ -84,6 +92,7 @@ NUMBERS = {
     "r2": sk.r2_score,
     "pearson": lambda targets, scores: np.corrcoef(targets, scores[:, 0])[0, 1],
     "spearman": lambda targets, scores: np.corrcoef(places(targets), places(scores[:, 0]))[0, 1],
+    "mape": lambda targets, scores: sk.mean_absolute_percentage_error(targets, scores[:, 0]),
 }
 CASES = [
     *((name, reference, SCORES, LABELS) for name, reference in MANY.items()),
