@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from automm.data.packed import column_of
-from automm.data.split import linked, same_inputs, split_folds, split_latest, split_rows, take
+from automm.data.split import linked, rows_repeat, same_inputs, split_folds, split_latest, split_rows, take
 from automm.data.table_files import Cells
 from automm.errors import DataError
 from automm.types import FILES, Table
@@ -135,15 +135,18 @@ def keys_of(table: Table, cells: Cells, group: str | None) -> list[np.ndarray]:
 
 
 def with_groups(table: Table, cells: Cells, group: str | None) -> Table:
-    """The table when it is known which rows belong together: those alike in all inputs, of one file or of one group.
+    """The table when it is known which rows belong together: those of one file, of one group, or alike in all inputs.
+
+    The last not where rows repeat, for then nothing would be left to draw.
 
     Args:
         table: as `keys_of` takes it, and so the others.
         cells: likewise.
         group: likewise.
     """
-    alike = same_inputs(list(table.columns.values()))
-    return replace(table, together=linked([alike, *keys_of(table, cells, group)]))
+    copies = [] if rows_repeat(table) else [same_inputs(list(table.columns.values()))]
+    keys = [*copies, *keys_of(table, cells, group)]
+    return replace(table, together=linked(keys)) if keys else table
 
 
 def _part(rows: Mapping[str, np.ndarray], tables: dict[str, Table], beside: dict[str, Cells]) -> None:

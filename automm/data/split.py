@@ -118,6 +118,13 @@ def same_inputs(columns: Sequence[Column]) -> np.ndarray:
     return np.asarray(np.unique(cells, axis=0, return_inverse=True)[1], np.int64).reshape(-1)
 
 
+def rows_repeat(table: Table) -> bool:
+    """Whether rows alike in all inputs are no copies but what is to be expected of a few categories and numbers."""
+    if not all(field.modality in ("numeric", "categorical") for field in table.schema.inputs):
+        return False
+    return 2 * (int(same_inputs(list(table.columns.values())).max(initial=-1)) + 1) <= len(table)
+
+
 def take(table: Table, rows: np.ndarray) -> Table:
     """The given rows as a table; its columns hold only the values that are used."""
     return Table(

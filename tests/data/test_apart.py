@@ -36,7 +36,8 @@ def test_rows_alike_in_given_files_are_logged(tmp_path, caplog):
 def test_rows_are_alike_whatever_type_a_file_has_for_their_numbers(tmp_path, caplog):
     """Cells are floats where one of the column is; and -1 and -2 are not alike, though Python hashes them alike."""
     for name, cells in (("train", ["-1.5", "-1", "3"]), ("test", ["3", "-2", "7"])):
-        rows = [f"{cell},{number % 2}" for number, cell in enumerate(cells * 8)]
+        others = [f"{len(name)}{number:03d}" for number in range(20)]
+        rows = [f"{cell},{number % 2}" for number, cell in enumerate([*cells, *others])]
         (tmp_path / f"{name}.csv").write_text("\n".join(["x,y", *rows]) + "\n", encoding="utf-8")
     source = TableSource(
         train=str(tmp_path / "train.csv"),

@@ -90,3 +90,16 @@ def test_tables_say_which_of_their_rows_belong_together(table):
     by_picture = load(table).train
     shown = by_picture.columns["picture"].index
     assert np.array_equal(by_picture.together[:, None] == by_picture.together, shown[:, None] == shown)
+
+
+def test_rows_of_a_few_categories_repeat_and_are_drawn_one_by_one(tmp_path, caplog):
+    lines = [f"{['red', 'green', 'blue'][row % 3]},{row % 4},{row % 5 % 2}" for row in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["colour,size,y", *lines]) + "\n")
+    with caplog.at_level(logging.WARNING):
+        splits = TableSource(train=str(tmp_path / "t.csv"), target="y", folds=1).load(0, tmp_path)
+    assert [len(part) for part in (splits.train, splits.valid, splits.test)] == [289, 51, 60]
+    assert not caplog.messages  # nobody is told of copies
+    who = [f"{line},p{row // 40}" for row, line in enumerate(lines)]
+    (tmp_path / "t.csv").write_text("\n".join(["colour,size,y,who", *who]) + "\n")
+    grouped = TableSource(train=str(tmp_path / "t.csv"), target="y", group="who", folds=1).load(0, tmp_path)
+    assert {len(part) % 40 for part in (grouped.train, grouped.valid, grouped.test)} == {0}
