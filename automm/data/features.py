@@ -84,11 +84,16 @@ class FeatureCache:
         return Shelf(self.folder / name, identity, spec)
 
     def make_room(self, wanted: int) -> bool:
-        """Whether `wanted` more bytes fit; shelves this process has not asked for are given up for it, oldest first."""
+        """Whether `wanted` more bytes fit; shelves this process has not asked for are given up for it, oldest first.
+
+        Where all of those would not be enough, none is.
+        """
         for name in self._names():
             _sweep(self.folder / name)
         sizes = {name: _size(self.folder / name) for name in self._names()}
         over = sum(sizes.values()) + wanted - self.limit
+        if over > sum(size for name, size in sizes.items() if name not in self._in_use):
+            return False
         for name in sorted(sizes, key=lambda name: _used(self.folder / name)):
             if over <= 0:
                 break
@@ -96,7 +101,7 @@ class FeatureCache:
                 log.info("the feature cache gives up %.1f MB of %s", sizes[name] / 1e6, name)
                 _remove(self.folder / name)
                 over -= sizes[name]
-        return over <= 0
+        return True
 
     def info(self) -> list[ShelfInfo]:
         """Every shelf, the last used first."""

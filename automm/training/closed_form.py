@@ -55,7 +55,7 @@ class ClosedForm(Solver):
     train. What is solved becomes the model's head, a linear layer or a kernel machine, so that evaluation and export
     are those of any model. Scores of a regression are no logits: two numbers, a scale and an offset, are fitted to the
     task's loss on predictions of training rows by fits without them, which ridge has in closed form; rows that belong
-    together (`Table.together`) are left out together.
+    together (`Table.together`) are left out together, of large groups as many as `Sample` draws.
 
     Args:
         method: `ridge` regresses on the targets; `kernel_ridge` the same with a Gaussian kernel to `supports` training
@@ -249,7 +249,7 @@ def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
 
 
 def _left_out(found: ridge.Ridge, rows: HeadRows, wanted: Wanted, sample: Sample) -> np.ndarray:
-    """What fits without it, or what belongs to it, would give each row of a sample, [S, C]."""
+    """What fits without it, or without what the sample has of its group, would give each row of a sample, [S, C]."""
     shared = np.concatenate([np.empty(0, np.int64), *sample.groups])
     slot_S = np.full(len(sample.rows), -1)
     slot_S[shared] = np.arange(len(shared))

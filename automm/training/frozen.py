@@ -60,6 +60,7 @@ class FrozenFeatures:
         self._specs: dict[tuple[str, str], FeatureSpec] = {}
         self._digests: dict[int, tuple[Column, np.ndarray]] = {}
         self._refused: set[tuple[str, bool]] = set()
+        self._overflown = False
 
     def spec(self, candidate: Candidate, field: FieldSpec, *, values: int, tokens: bool) -> FeatureSpec | None:
         """What the candidate's encoder of a field returns, where the cache can give that; None where it cannot.
@@ -170,10 +171,12 @@ class FrozenFeatures:
         """Compute what the shelf lacks, each content once, and write it down as it comes."""
         lacking = np.flatnonzero((at < 0).any(axis=1))
         lacking = lacking[np.sort(np.unique(keys[lacking], axis=0, return_index=True)[1])]
-        if not self.cache.make_room(len(lacking) * value_bytes(shelf.spec, tokens=tokens)):
+        fits = self.cache.make_room(len(lacking) * value_bytes(shelf.spec, tokens=tokens))
+        if not fits and not self._overflown:
+            self._overflown = True
             log.warning(
-                "the features of this run together take more than cache_max_gb=%.3g, and all of them are in use. Next: "
-                "raise it, or choose among fewer encoders.",
+                "the features of this run together take more than cache_max_gb=%.3g; they are kept all the same, for "
+                "all of them are in use. Next: raise it, or choose among fewer encoders.",
                 self.cache.limit / 1e9,
             )
         if built.preprocess.signature and any(

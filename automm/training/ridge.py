@@ -1,6 +1,6 @@
 """Ridge regression with its leave-one-out predictions: in one pass over the rows, or among few rows of many features.
 
-Rows that belong together are left out together, which takes a small system a group (Cook and Weisberg 1982, ch. 3).
+Rows that belong together are left out together, for a system of their number (Cook and Weisberg 1982, chapter 3).
 
 Shape legend: N rows of D numbers, P features, C outputs, S supports.
 """
@@ -17,7 +17,7 @@ from automm.errors import TrialFailed
 
 _LEAST = 1e-6  # of a row that its own leverage leaves to the others
 _TINY = float(np.finfo(np.float64).tiny)
-_NEGLIGIBLE = 1e-10  # of all eigenvalues together: directions that supports do not tell apart
+_NEGLIGIBLE = 1e-10  # of all eigenvalues together, or of the largest: directions that are rounding
 _TOO_SMALL = "training.l2 is too small for these rows to determine a solution"
 _NO_KERNEL = "the kernel among training.supports rows cannot be factored; the features they have may not be finite"
 
@@ -60,7 +60,7 @@ class Ridge:
         """What a fit without any of these training rows would give them, as `left_out` takes and returns it."""
         rooted_N = np.sqrt(weight_N / self.total)
         kept_NN = np.eye(len(y_NC)) - np.outer(rooted_N, rooted_N) * (1 + z_NP @ z_NP.T)
-        out_NC: np.ndarray = y_NC - _solve_small(kept_NN, error_NC * rooted_N[:, None], _LEAST) / rooted_N[:, None]
+        out_NC: np.ndarray = y_NC - _solve_small(kept_NN, error_NC * rooted_N[:, None]) / rooted_N[:, None]
         return out_NC
 
 
@@ -136,13 +136,14 @@ def solve_kernel(
     left_out_NC = y - weight_NC / left_N[:, None]
     for at_G in groups:
         inverse_GG = root_NN[:, at_G].T @ root_NN[:, at_G] - np.outer(sum_N[at_G], sum_N[at_G]) / sum_N.sum()
-        left_out_NC[at_G] = y[at_G] - _solve_small(inverse_GG, weight_NC[at_G], _TINY)
+        left_out_NC[at_G] = y[at_G] - _solve_small(inverse_GG, weight_NC[at_G])
     return Dual(weight_NC, bias_C, left_out_NC)
 
 
-def _solve_small(matrix_GG: np.ndarray, y_GC: np.ndarray, least: float) -> np.ndarray:
-    """matrix^-1 @ y for a symmetric matrix, none of whose eigenvalues is below `least` but for rounding."""
+def _solve_small(matrix_GG: np.ndarray, y_GC: np.ndarray) -> np.ndarray:
+    """matrix^-1 @ y for a symmetric matrix without negative eigenvalues, the least of which may be mere rounding."""
     value_G, vector_GG = np.linalg.eigh(matrix_GG)
+    least = max(_NEGLIGIBLE * float(value_G[-1]), _TINY)
     found_GC: np.ndarray = vector_GG @ ((vector_GG.T @ y_GC) / np.maximum(value_G, least)[:, None])
     return found_GC
 

@@ -280,22 +280,24 @@ def test_what_would_not_fit_is_not_kept_and_says_so_once(objective, candidate, t
         fit(made, candidate, tmp_path)
         fit(made, candidate, tmp_path)
     assert caplog.text.count("more than the cache may") == 1
+    assert not (tmp_path / "cache" / "features").exists()
 
 
 def test_a_run_that_needs_more_than_the_cache_may_hold_says_so(objective, candidate, tmp_path, caplog):
-    other = {**candidate, "encoder.text.options.transformers.pooling": "layers"}
-    made = objective()
-    for chosen in (candidate, other):
-        fit(made, chosen, tmp_path)
-    sizes = [shelf.bytes for shelf in FeatureCache(tmp_path / "cache" / "features", 0).info()]
-    assert len(sizes) == 2
-    shutil.rmtree(tmp_path / "cache")
-    tight = objective(cache_bytes=int(0.7 * sum(sizes)))  # either alone would fit
+    def distinct(seed):
+        whole = table(seed)
+        columns = {n: Column([f"{n} {seed} {w}" for w in c.values], c.index) for n, c in whole.columns.items()}
+        return dataclasses.replace(whole, columns=columns)
+
+    other = {**candidate, "encoder.text.options.transformers.pooling": "cls"}
+    fit(objective(distinct), candidate, tmp_path)
+    (shelf,) = FeatureCache(tmp_path / "cache" / "features", 0).info()
+    tight = objective(distinct, cache_bytes=int(1.5 * shelf.bytes))  # either alone fits
     with caplog.at_level(logging.WARNING):
-        for chosen in (candidate, other):
+        for chosen in (candidate, other, candidate):
             fit(tight, chosen, tmp_path)
-    assert "together take more than cache_max_gb=" in caplog.text
-    assert not (tmp_path / "cache" / "features").exists()
+    assert caplog.text.count("together take more than cache_max_gb=") == 1
+    assert len(FeatureCache(tmp_path / "cache" / "features", 0).info()) == 2  # kept all the same
 
 
 def test_a_run_on_real_weights_from_table_to_bundle(minilm, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from automm.data.split import joined, take
 from automm.training import closed_form, ridge
 from automm.training.calibration_sample import Sample
+from automm.types import Schema, Table
 
 GROUPS = [np.array([3, 8]), np.array([0, 5, 11])]
 
@@ -96,7 +97,32 @@ def test_whole_groups_are_drawn(bench):
     }
     assert len(found.alone) + sum(map(len, found.groups)) == len(found.rows)
     one = Sample.drawn(replace(table, together=np.zeros(12, np.int64)), 12, 5, 0)
-    assert [len(places) for places in one.groups] == [5]
+    assert (len(one.rows), one.groups) == (5, ())
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.95])
+def test_a_large_group_leaves_room_for_the_others(share):
+    together = np.arange(50_000)
+    together[: int(share * 50_000)] = 0
+    table = Table(Schema(()), {}, [0] * 50_000, range(50_000), together=together)
+    found = Sample.drawn(table, 50_000, 5_000, 0)
+    assert (together[found.rows] == 0).sum() == 256
+    assert len(found.rows) == min(5_000, int(50_000 * (1 - share)) + 256)
+    assert [len(places) for places in found.groups] == [256]
+    equal = Sample.drawn(replace(table, together=np.arange(50_000) // 3_000), 50_000, 5_000, 0)
+    assert [len(places) for places in equal.groups] == [256] * 17
+
+
+@pytest.mark.parametrize("others", [1, 2, 5])
+def test_what_leaves_hardly_a_row_stays_within_reason(others):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x_ND, y_NC = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+        kernel_NN = ridge.gaussian(x_ND, x_ND, 0.3)
+        solved = ridge.solve_kernel(kernel_NN, y_NC, np.ones(40), 1e-5, groups=[np.arange(40 - others)])
+        assert np.abs(solved.left_out_NC).max() < 1e4
+        whole = ridge.solve_kernel(ridge.gaussian(x_ND, x_ND, 0.3), y_NC, np.ones(40), 1e-5, groups=[np.arange(40)])
+        assert np.isfinite(whole.left_out_NC).all()
 
 
 def test_what_is_joined_does_not_belong_together(bench):
