@@ -37,7 +37,7 @@ def style_of(values: Iterable[object]) -> Style:
     best, most = PLAIN, (sum(1 for text in texts if plain.fullmatch(text)), False)
     for style in get_args(Style):
         read = [text for text in texts if _form(style).fullmatch(text)]
-        settled = style[1] == "," and any(_settles(text, style[0]) for text in read)
+        settled = style[1] == "," and any(_settles(text, style) for text in read)
         if (len(read), settled) > most and (settled or style[1] == "." or not grouped):
             best, most = style, (len(read), settled)
     return best
@@ -56,10 +56,12 @@ def parts(text: str, style: Style) -> tuple[str, str, str] | None:
     return found["before"], found["number"].translate(_as_python(style)), found["after"]
 
 
-def _settles(text: str, group: str) -> bool:
+def _settles(text: str, style: Style) -> bool:
     """Whether a number in a style of decimal commas could not be one of decimal points."""
-    both = "," in text and any(mark in text for mark in _KINDS.get(group, group))
-    return both or (group == "." and text.count(".") > 1) or _NOT_GROUPING.search(text) is not None
+    found, group = _form(style).fullmatch(text), style[0]
+    number = found["number"] if found else ""  # the space before a unit is none between thousands
+    both = "," in number and any(mark in number for mark in _KINDS.get(group, group))
+    return both or (group == "." and number.count(".") > 1) or _NOT_GROUPING.search(number) is not None
 
 
 def like_number(text: str) -> bool:

@@ -172,6 +172,13 @@ def test_a_part_of_a_column_is_read_as_the_whole():
     np.testing.assert_array_equal(preprocess(["1.234"])["values"], preprocess([1234])["values"])
     with pytest.raises(ConfigError, match="are not written in a style"):
         NumericPreprocess.load(None, {"median": 0, "scale": 1, "knots": [0, 1], "normal": [0, 1], "style": ";."})
+        (["1,234 kg", "2,500 kg", "999 kg", "unknown"], ",."),
+        (["$ 1,234", "$ 2,000", "not known"], ",."),
+        (["1,234 kg", "12,5 kg"], ",."),
+        (["$ 1,234", "$ 12,5"], ",."),
+        (["12,5 %", "7,25 %"], ".,"),
+        (["1 234,5 kg", "2,500 kg"], " ,"),
+        (["€ 1 234,5", "€ 12"], " ,"),
 
 
 def test_what_was_saved_before_there_were_styles_reads_as_it_did():
