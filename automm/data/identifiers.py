@@ -10,7 +10,7 @@ from typing import Any
 LEAST_ROWS = 20  # in fewer rows all values may differ by chance
 
 _UUID = re.compile(r"\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.IGNORECASE)
-_CODE = re.compile(r"[\w.:/#@+-]*\d[\w.:/#@+-]*")  # one word with a digit in it
+_CODE = re.compile(r"(?=\D*\d)[\w.:/#@+-]+")  # one word with a digit in it
 _CALLED = re.compile(r"(?:.*[\W_])?(?:id|uuid|guid|index|idx|key|row)|unnamed: \d+|", re.IGNORECASE)
 _CAMEL = re.compile(r".*[a-z]I[dD]")  # customerId
 

@@ -19,7 +19,8 @@ _KINDS = {" ": " \u00a0\u2009\u202f", "'": "'\u2019"}  # also spaces that are th
 _THOUSANDS = {",": "commas", ".": "points", " ": "spaces", "'": "apostrophes", "_": "underscores"}
 _DECIMALS = {".": "point", ",": "comma"}
 _BEFORE, _AFTER = "[$€£¥₹]?", r"[^\d\s.,+-]{0,6}"
-_LIKE = re.compile(rf"\s*{_BEFORE}\s*[+-]?[\d\s.,'\u2019_]*(?:[eE][+-]?\d+)?\s*{_AFTER}\s*")
+# Possessive, as long runs of spaces would else be divided in every way there is.
+_LIKE = re.compile(rf"{_BEFORE}\s*+[+-]?[.,]?\d[\d\s.,'\u2019_]*+(?:[eE][+-]?\d++\s*+)?{_AFTER}")
 _NOT_GROUPING = re.compile(r"(?<!\d)0,\d|\d{4},\d|,\d{4}")  # a comma that cannot stand between thousands
 
 
@@ -51,7 +52,7 @@ def told(style: Style) -> str:
 def parts(text: str, style: Style) -> tuple[str, str, str] | None:
     """What stands before a number, the number as Python has it, and what stands after it; None of what is no number."""
     found = _form(style).fullmatch(text.strip())
-    if found is None or not any(map(str.isdigit, found["number"])):
+    if found is None:
         return None
     return found["before"], found["number"].translate(_as_python(style)), found["after"]
 
@@ -66,7 +67,7 @@ def _settles(text: str, style: Style) -> bool:
 
 def like_number(text: str) -> bool:
     """Whether a text may be a number in some style: quickly told of most that are none."""
-    return _LIKE.fullmatch(text) is not None
+    return _LIKE.fullmatch(text.strip()) is not None
 
 
 @cache
@@ -75,7 +76,7 @@ def _form(style: Style) -> re.Pattern[str]:
     first = r"\d{1,3}" if style == PLAIN else r"[1-9]\d{0,2}"  # 0.500 is no 500
     return re.compile(
         rf"(?P<before>{_BEFORE})\s*"
-        rf"(?P<number>[+-]?(?:{first}(?:{group}\d{{3}})+|\d+)?(?:{point}\d*)?(?:[eE][+-]?\d+)?)"
+        rf"(?P<number>[+-]?(?:(?:{first}(?:{group}\d{{3}})+|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?)"
         rf"\s*(?P<after>{_AFTER})"
     )
 

@@ -156,7 +156,19 @@ def test_numbers_are_numbers_however_they_are_written(cells, how):
     assert ("as data.columns says, with" in given.reason) == ("between" in how)
 
 
-@pytest.mark.parametrize("cells", [["1,234", "12,5"], ["1 234", "1,234"], ["1.234,50", "12.5"], ["01.234,5", "1,5"]])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,234", "12,5"],
+        [*["1,234 kg"] * 5, "12,5 kg"],
+        ["1 234", "1,234"],
+        ["1.234,50", "12.5"],
+        ["01.234,5", "1,5"],
+        [f"E{i % 40}" for i in range(60)],
+        [" " * 10_000 + "many words", "7" * 10_000 + " many words"],
+    ],
+    ids=lambda cells: repr(cells[0].strip()[:8]),
+)
 def test_what_no_style_reads_is_no_column_of_numbers(cells):
     assert infer("size", cells).modality == "text"
 

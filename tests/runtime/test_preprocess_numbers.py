@@ -9,6 +9,7 @@ from automm.runtime.kinds import load_preprocess, save_preprocess
 from automm.runtime.number_styles import Style, like_number, style_of
 from automm.runtime.numbers import NumericPreprocess, number, written
 
+NO_DIGIT = ["E5", "e3", ".e2", ",e2", "+e3", "$E5", "-", ".", "$ kg"]
 HEAVY = [*np.random.default_rng(0).lognormal(3, 2, 999).tolist(), 1e12]
 
 
@@ -59,10 +60,39 @@ def test_numbers_written_as_text(text, expected):
     assert written(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "kg", "1,23", "2020-01-02", "1.2.3", "a1", "12 large boxes"])
+@pytest.mark.parametrize("text", ["", "kg", "1,23", "2020-01-02", "1.2.3", "a1", "12 large boxes", *NO_DIGIT])
 def test_what_is_no_number(text):
     with pytest.raises(DataError, match="is no number"):
         written(text)
+
+
+@pytest.mark.parametrize("text", NO_DIGIT)
+def test_what_has_no_digit_before_its_exponent_is_no_number_in_any_style(text):
+    assert not like_number(text)
+    for style in get_args(Style):
+        with pytest.raises(DataError, match="is no number"):
+            written(text, style)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 10_000 + "many words",
+        "$" + " " * 10_000 + "many words",
+        "1" + " " * 10_000 + "many words",
+        "1e5" + " " * 10_000 + "many words",
+        "7" * 10_000 + " many words",
+        "1" + ",." * 10_000 + "many words",
+        "1" + " 234" * 10_000 + " many words",
+    ],
+    ids=lambda text: repr(text[:6]),
+)
+def test_long_runs_are_refused_at_once(text):
+    """What is tried in every way is not done within a day."""
+    assert not like_number(text)
+    for style in get_args(Style):
+        with pytest.raises(DataError, match="is no number"):
+            written(text, style)
 
 
 def test_one_unit_a_column():
@@ -142,6 +172,13 @@ def test_numbers_in_every_style_are_read_back(style, tmp_path):
         (["1'234", "12"], "'."),
         (["1'234,5"], "',"),
         (["1_234", "12.5"], "_."),
+        (["1,234 kg", "2,500 kg", "999 kg", "unknown"], ",."),
+        (["$ 1,234", "$ 2,000", "not known"], ",."),
+        (["1,234 kg", "12,5 kg"], ",."),
+        (["$ 1,234", "$ 12,5"], ",."),
+        (["12,5 %", "7,25 %"], ".,"),
+        (["1 234,5 kg", "2,500 kg"], " ,"),
+        (["€ 1 234,5", "€ 12"], " ,"),
         (["word", "1.234"], ",."),
         ([], ",."),
     ],
@@ -172,13 +209,6 @@ def test_a_part_of_a_column_is_read_as_the_whole():
     np.testing.assert_array_equal(preprocess(["1.234"])["values"], preprocess([1234])["values"])
     with pytest.raises(ConfigError, match="are not written in a style"):
         NumericPreprocess.load(None, {"median": 0, "scale": 1, "knots": [0, 1], "normal": [0, 1], "style": ";."})
-        (["1,234 kg", "2,500 kg", "999 kg", "unknown"], ",."),
-        (["$ 1,234", "$ 2,000", "not known"], ",."),
-        (["1,234 kg", "12,5 kg"], ",."),
-        (["$ 1,234", "$ 12,5"], ",."),
-        (["12,5 %", "7,25 %"], ".,"),
-        (["1 234,5 kg", "2,500 kg"], " ,"),
-        (["€ 1 234,5", "€ 12"], " ,"),
 
 
 def test_what_was_saved_before_there_were_styles_reads_as_it_did():
