@@ -39,6 +39,7 @@ class _Verdict(NamedTuple):
     reason: str
     may_name: bool = False  # whether such cells could be identifiers
     style: str = ""  # of numbers written as text
+    remark: str = ""  # what else they could be read as
 
 
 def infer(name: str, cells: Sequence[Any], role: Role = "input", *, urls: bool = False) -> FieldSpec:
@@ -64,8 +65,8 @@ def infer(name: str, cells: Sequence[Any], role: Role = "input", *, urls: bool =
             f"to read it, data.columns.{name}=text or categorical."
         )
     if role == "input" and verdict.may_name and (named := identifier(name, cells)):
-        return FieldSpec(name, verdict.modality, "id", named)
-    return FieldSpec(name, verdict.modality, role, verdict.reason, verdict.style)
+        return FieldSpec(name, verdict.modality, "id", named + verdict.remark)
+    return FieldSpec(name, verdict.modality, role, verdict.reason + verdict.remark, verdict.style)
 
 
 def _of_values(known: Sequence[Any], role: Role) -> _Verdict | None:
@@ -122,25 +123,28 @@ def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdi
     if all(embedded(cell, "audio") is not None for cell in known):
         return _Verdict("audio", f"every value is a clip written as base64, such as {known[0]!r:.30}...")
     if role != "input":
-        return _of_words(known, "")
+        return _of_words(known)
     distinct = list(dict.fromkeys(known))
     if (style := _numbers_style(distinct)) is not None:
         reason = f"{len(known)} numbers written as text, such as {known[0]!r:.60}{_in_style(style)}"
         return _Verdict("numeric", reason, style=style)
     if (how := _dated(distinct)) is not None:
         return _Verdict("numeric", f"{len(known)} dates, such as {known[0]!r:.60}{how}")
-    return _of_words(known, _nearly(name, known) or _linked(name, known, urls))
+    words = _of_words(known)
+    if nearly := _nearly(name, known):  # numbers and dates name no rows
+        return words._replace(may_name=False, remark=nearly)
+    return words._replace(remark=_linked(name, known, urls))
 
 
-def _of_words(known: Sequence[str], remark: str) -> _Verdict:
+def _of_words(known: Sequence[str]) -> _Verdict:
     """A category where few short texts are repeated often, else a text."""
     distinct, words = len(set(known)), sum(len(cell.split()) for cell in known) / len(known)
     found = f"{distinct} distinct strings in {len(known)} rows, {words:.1f} words on average"
     if words >= _SENTENCE:
-        return _Verdict("text", f"{found}: as long as sentences{remark}", not remark)
+        return _Verdict("text", f"{found}: as long as sentences", may_name=True)
     if distinct * _REPEATS > len(known):
-        return _Verdict("text", f"{found}: too varied for categories{remark}", not remark)
-    return _Verdict("categorical", f"{found}: short, and repeated often{remark}")
+        return _Verdict("text", f"{found}: too varied for categories", may_name=True)
+    return _Verdict("categorical", f"{found}: short, and repeated often")
 
 
 def _numbers_style(cells: Sequence[str]) -> Style | None:

@@ -92,6 +92,19 @@ def test_a_column_that_is_nearly_numbers_or_dates_says_what_keeps_it_from_that()
     assert "not in one unit" in infer("size", ["1 kg", "3 g"]).reason
 
 
+@pytest.mark.parametrize("urls", [False, True])
+def test_another_link_in_every_row_names_it_and_says_how_to_read_files(urls):
+    links = [f"https://shop.example/item/{i}" for i in range(N)]
+    field = infer("page", links, urls=urls)
+    assert field.role == "id"
+    assert "24 codes, another in every row" in field.reason
+    assert "; all are URLs: data.columns.page=image reads the files" in field.reason
+    assert ("with data.urls=true" in field.reason) is not urls
+    again = infer("page", [*links, links[0]], urls=urls)
+    assert (again.role, again.modality) == ("input", "text")
+    assert "too varied for categories; all are URLs: data.columns.page=image" in again.reason
+
+
 def test_bytes_and_base64_are_images():
     assert infer("x", [png()[:9], png("blue"), None]).reason == "every value is bytes, such as an image of 4 x 3"
     field = infer("x", ["data:image/png;base64," + base64.b64encode(png()).decode(), " "])
