@@ -19,7 +19,7 @@ from automm.data.hearing import Heard, heard
 from automm.data.inspection import Inspection
 from automm.data.leaks import Finding
 from automm.data.places import Place, read_place
-from automm.data.schema import as_given, check_given, infer, kept_as_written
+from automm.data.schema import as_given, check_given, in_style, infer, kept_as_written
 from automm.data.table_files import Cells
 from automm.data.targets import label_lists, separator_of, suited_task
 from automm.errors import DataError, near_miss
@@ -150,7 +150,7 @@ def _fields(train: Cells, asked: Asked) -> tuple[dict[str, FieldSpec], dict[str,
                 fields[name] = FieldSpec(name, "categorical", "group", "as --group says")
             elif name in asked.columns and (seen is None or asked.columns[name] == held):
                 given = as_given(name, cast(Modality, asked.columns[name]), cells)
-                fields[name] = replace(given, reason="as --columns says")
+                fields[name] = replace(given, reason=f"as --columns says{in_style(given.style)}")
             elif name in asked.columns:
                 unusable[name] = f"bytes, which cannot be read as {asked.columns[name]}"
             elif seen is None:

@@ -126,7 +126,7 @@ def _of_texts(name: str, known: Sequence[str], role: Role, urls: bool) -> _Verdi
         return _of_words(known)
     distinct = list(dict.fromkeys(known))
     if (style := _numbers_style(distinct)) is not None:
-        reason = f"{len(known)} numbers written as text, such as {known[0]!r:.60}{_in_style(style)}"
+        reason = f"{len(known)} numbers written as text, such as {known[0]!r:.60}{in_style(style)}"
         return _Verdict("numeric", reason, style=style)
     if (how := _dated(distinct)) is not None:
         return _Verdict("numeric", f"{len(known)} dates, such as {known[0]!r:.60}{how}")
@@ -158,9 +158,9 @@ def _numbers_style(cells: Sequence[str]) -> Style | None:
         return None
 
 
-def _in_style(style: Style) -> str:
-    """A style in a phrase, where it is not the common one."""
-    return "" if style == PLAIN else f", with {told(style)}"
+def in_style(style: str) -> str:
+    """The style of a field in a phrase, where it has one that is not the common one."""
+    return "" if style in ("", PLAIN) else f", with {told(cast(Style, style))}"
 
 
 def _dated(cells: Sequence[str]) -> str | None:
@@ -250,7 +250,7 @@ def as_given(name: str, modality: Modality, cells: Sequence[Any]) -> FieldSpec:
     if modality != "numeric" or not any(isinstance(cell, str) for cell in cells):
         return FieldSpec(name, modality)
     style = style_of(cells)
-    reason = "" if style == PLAIN else f"as data.columns says{_in_style(style)}"
+    reason = "" if style == PLAIN else f"as data.columns says{in_style(style)}"
     return FieldSpec(name, modality, reason=reason, style=style)
 
 

@@ -242,6 +242,15 @@ def test_what_columns_are_said_to_hold_goes_before_what_they_look_like(write):
     assert shown["odd"].notes[0].startswith("30 of 60 are neither numbers")
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"), [("1.234,5 kg", ", with points between thousands, a decimal comma"), ("1,234.5 kg", "")]
+)
+def test_how_numbers_are_written_is_said_of_columns_that_are_given_too(write, cell, said):
+    table = [{**row, "size": "unknown" if at == 5 else cell} for at, row in enumerate(plain())]
+    shown = {c.name: c for c in found(write("t.jsonl", table), columns={"size": "numeric"}).columns}
+    assert shown["size"].reason == f"as --columns says{said}"
+
+
 def test_a_column_that_is_dropped_is_in_no_finding(write):
     test = plain(100, 20)
     for row in test:
