@@ -256,12 +256,19 @@ def _describe(asked: argparse.Namespace) -> Iterable[str]:
 
 def _modalities(given: Sequence[str]) -> dict[str, str]:
     """What `--columns` says, by column."""
+    said: dict[str, str] = {}
     for each in given:
-        if not all(each.rpartition("=")):
+        name, _, modality = each.rpartition("=")
+        if not (name and modality):
             raise ConfigError(
-                f"--columns {each} is not NAME=MODALITY. Next: write it as --columns {each.strip('=')}=text."
+                f"--columns {each} is not NAME=MODALITY. Next: write it as --columns NAME=text, with the column's name."
             )
-    return {name: modality for name, _, modality in (each.rpartition("=") for each in given)}
+        if name in said:
+            raise ConfigError(
+                f"--columns names {name!r} twice, as {said[name]} and as {modality}. Next: leave one of them out."
+            )
+        said[name] = modality
+    return said
 
 
 def _cache(asked: argparse.Namespace) -> Iterable[str]:

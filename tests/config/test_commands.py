@@ -13,6 +13,8 @@ from automm.data.file_memo import FOLDER
 from automm.errors import BundleError, ConfigError, DataError, StudyError, UnknownComponent
 from automm.types import FeatureSpec
 
+COLUMNS = ["data", "describe", "fine.jsonl", "--columns"]
+
 
 def test_which_words_are_subcommands():
     assert commands.is_subcommand(["plugins"])
@@ -65,8 +67,12 @@ def test_plugins_shows_a_metric(capsys):
         (["data", "describe", "nowhere.csv"], DataError, "FILE=nowhere.csv should be a file"),
         (["data", "describe", "fine.jsonl", "--test", "no.csv"], DataError, "--test=no.csv should be a file"),
         (["data", "describe", "fine.jsonl", "--target", "x"], DataError, "--target x: "),
-        (["data", "describe", "fine.jsonl", "--columns", "x"], ConfigError, "--columns x is not NAME=MODALITY"),
-        (["data", "describe", "fine.jsonl", "--columns", "=text"], ConfigError, "is not NAME=MODALITY"),
+        ([*COLUMNS, "x"], ConfigError, "--columns x is not NAME=MODALITY. Next: write it as --columns NAME=text"),
+        ([*COLUMNS, "x="], ConfigError, "--columns x= is not NAME=MODALITY. Next: write it as --columns NAME=text"),
+        ([*COLUMNS, "=text"], ConfigError, "--columns =text is not NAME=MODALITY. Next: write it as --columns NAME="),
+        ([*COLUMNS, "="], ConfigError, "--columns = is not NAME=MODALITY. Next: write it as --columns NAME=text"),
+        ([*COLUMNS, "q=text", "--columns", "q=image"], ConfigError, "names 'q' twice, as text and as image. Next: "),
+        ([*COLUMNS, "q=text", "--columns", "q=text"], ConfigError, "names 'q' twice"),
         (["data", "describe", "."], DataError, "is a folder, and datasets finds no data set in it"),
     ],
 )
