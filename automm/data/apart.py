@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from automm.data.split import rows_repeat
 from automm.errors import DataError
 from automm.types import FILES, Splits, Table
 
@@ -43,19 +42,21 @@ def check_apart(splits: Splits, field: str) -> None:
         check_disjoint(shown[one], shown[other], names=(one, other), what=field)
 
 
-def check_tables(tables: Mapping[str, Table], beside: Mapping[str, Mapping[str, list[Any]]], group: str | None) -> None:
-    """Raise where two of a run's tables share a file or a group; say how many rows they share that are alike.
+def check_tables(
+    tables: Mapping[str, Table], beside: Mapping[str, Mapping[str, list[Any]]], group: str | None, *, copies: bool
+) -> None:
+    """Raise where two of a run's tables share a file or a group; say how many rows they share that are copies.
 
     Args:
         tables: by split, `train` and whichever of `valid` and `test` there is.
         beside: by split and column, cells that are no input; the group's among them.
         group: the column whose rows belong together, if one was named.
+        copies: whether rows alike in all inputs are copies (`repeats`).
 
     Raises:
         DataError: as `check_disjoint`.
     """
     names = {"train": "train", "valid": "validation", "test": "test"}
-    expected = rows_repeat(tables["train"])
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         if other not in tables:
             continue
@@ -67,7 +68,7 @@ def check_tables(tables: Mapping[str, Table], beside: Mapping[str, Mapping[str, 
             if field.modality in FILES:
                 shown = [tables[split].columns[field.name].values for split in (one, other)]
                 check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
-        if expected:
+        if not copies:
             continue
         alike = [{_row_key(tables[t], i) for i in range(len(tables[t]))} for t in (one, other)]
         if alike[0] & alike[1]:

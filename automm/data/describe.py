@@ -109,7 +109,7 @@ def describe(places: Mapping[str, Place], asked: Asked, *, memo: Path) -> Descri
         ),
         target=None if target is None else _target_facts(target, cells["train"][target]),
         findings=tuple(inspection.findings()),
-        remarks=tuple(remark for near in inspection.near if (remark := near.remark())),
+        remarks=tuple(inspection.remarks()),
     )
 
 

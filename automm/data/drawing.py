@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from automm.data.packed import column_of
-from automm.data.split import linked, rows_repeat, same_inputs, split_folds, split_latest, split_rows, take
+from automm.data.split import linked, same_inputs, split_folds, split_latest, split_rows, take
 from automm.data.table_files import Cells
 from automm.errors import DataError
 from automm.types import FILES, Table
@@ -134,18 +134,17 @@ def keys_of(table: Table, cells: Cells, group: str | None) -> list[np.ndarray]:
     return keys + ([column_of(cells[group]).index] if group else [])
 
 
-def with_groups(table: Table, cells: Cells, group: str | None) -> Table:
-    """The table when it is known which rows belong together: those of one file, of one group, or alike in all inputs.
-
-    The last not where rows repeat, for then nothing would be left to draw.
+def with_groups(table: Table, cells: Cells, group: str | None, *, copies: bool) -> Table:
+    """The table when it is known which rows belong together: those of one file, of one group, or copies of each other.
 
     Args:
         table: as `keys_of` takes it, and so the others.
         cells: likewise.
         group: likewise.
+        copies: whether rows alike in all inputs are copies (`repeats`).
     """
-    copies = [] if rows_repeat(table) else [same_inputs(list(table.columns.values()))]
-    keys = [*copies, *keys_of(table, cells, group)]
+    alike = [same_inputs(list(table.columns.values()))] if copies else []
+    keys = [*alike, *keys_of(table, cells, group)]
     return replace(table, together=linked(keys)) if keys else table
 
 

@@ -16,6 +16,7 @@ from automm.data.giveaways import Judged, folds, giveaways, label_giveaways, sam
 from automm.data.leaks import Finding
 from automm.data.likeness import Keys, cell_keys, raw_keys, row_keys
 from automm.data.near import Near
+from automm.data.repeats import by_chance
 from automm.data.split import linked
 from automm.data.table_files import Cells
 from automm.data.targets import label_lists, labels_of, separator_of, suited_task
@@ -57,6 +58,7 @@ class Inspection:
             f.name: cell_keys({s: each[f.name] for s, each in looked.items()}, f.modality, self.readers.get(f.name))
             for f in self.inputs
         }
+        self.by_chance = by_chance((f.modality, raw_keys(raw["train"][f.name])) for f in self.inputs)
         self.near = [
             Near.of(f.name, f.modality, self.keys[f.name], _column(looked, f.name), _column(raw, f.name))
             for f in self.inputs
@@ -69,17 +71,27 @@ class Inspection:
             return
         yield from leaks.missing_columns([f.name for f in self.inputs], self.raw)
         rows = row_keys(list(self.keys.values()))
-        yield from leaks.shared_rows(rows)
+        if not self.by_chance:
+            yield from leaks.shared_rows(rows)
         if len(self.inputs) > 1:
             yield from self._shared_cells()
         if self.group is not None:
             yield from leaks.shared_groups(self.group, {s: each[self.group] for s, each in self.looked.items()})
         for near in self.near:
             yield from near.across()
-        if not {"valid", "test"} <= set(self.raw):
+        if not self.by_chance and not {"valid", "test"} <= set(self.raw):
             yield from self._disguised(rows["train"])
         if self.target in self.train:
             yield from self._about_target(self.target, rows["train"])
+
+    def remarks(self) -> Iterator[str]:
+        """What was not looked at, and why."""
+        if self.inputs and self.by_chance:
+            yield (
+                "rows alike in all inputs are not told of: columns of so few values repeat them by themselves, and a "
+                "run draws them one by one"
+            )
+        yield from (remark for near in self.near if (remark := near.remark()))
 
     def _shared_cells(self) -> Iterator[Finding]:
         for field in self.inputs:
@@ -90,7 +102,10 @@ class Inspection:
                 yield from leaks.shared_cells(field.name, "text(s)", keys)
 
     def _disguised(self, row_R: np.ndarray) -> Iterator[Finding]:
-        """Copies a drawn split would not see: it keeps together what shares all inputs, a file's name or a group."""
+        """Copies a drawn split would not see: it keeps together what shares all inputs, a file's name or a group.
+
+        Not where rows are alike by chance: no split keeps these together, and they are no copies.
+        """
         raw = {field.name: raw_keys(self.raw["train"][field.name]) for field in self.inputs}
         files = {field.name: _FILES[field.modality] for field in self.inputs if field.modality in _FILES}
         same = [row_keys([{"train": each} for each in raw.values()])["train"], *(raw[name] for name in files)]
@@ -121,7 +136,8 @@ class Inspection:
             {s: [labels for labels in each if labels is not None] for s, each in names.items()}
         )
         known = names["train"]
-        yield from leaks.contradictions(row_R, [None if n is None else _together(n) for n in known])
+        if not self.by_chance:
+            yield from leaks.contradictions(row_R, [None if n is None else _together(n) for n in known])
         rows = sample(np.array([each is not None for each in known]))
         tried = [known[row] or [] for row in rows]
         if label_lists(cells) is None:

@@ -118,13 +118,6 @@ def same_inputs(columns: Sequence[Column]) -> np.ndarray:
     return np.asarray(np.unique(cells, axis=0, return_inverse=True)[1], np.int64).reshape(-1)
 
 
-def rows_repeat(table: Table) -> bool:
-    """Whether rows alike in all inputs are no copies but what is to be expected of a few categories and numbers."""
-    if not all(field.modality in ("numeric", "categorical") for field in table.schema.inputs):
-        return False
-    return 2 * (int(same_inputs(list(table.columns.values())).max(initial=-1)) + 1) <= len(table)
-
-
 def take(table: Table, rows: np.ndarray) -> Table:
     """The given rows as a table; its columns hold only the values that are used."""
     return Table(
@@ -140,7 +133,9 @@ def take(table: Table, rows: np.ndarray) -> Table:
 def joined(first: Table, second: Table) -> Table:
     """The rows of both tables, which have the same columns; a value that both have is there twice.
 
-    Rows of the one and of the other do not belong together.
+    Which rows belong together is what each table says of its own: none of the one is held to belong to any of the
+    other, which drawing and the checks of files and groups see to. Rows alike in all inputs may still be in both, where
+    tables were given (they are logged).
     """
     columns = {}
     for name, column in first.columns.items():

@@ -316,6 +316,20 @@ def test_rows_that_contradict_each_other(write):
     )
 
 
+def test_rows_of_a_few_categories_are_no_copies_and_do_not_contradict_each_other(write):
+    table = [{"colour": COLOURS[at % 3], "size": at % 4, "y": "abc"[at * at // 3 % 3]} for at in range(200)]
+    files = {"train": write("t.jsonl", table), "test": write("w.jsonl", table[:50])}
+    for shown in (found(files), found(files["train"])):
+        assert not shown.findings
+        assert shown.remarks[0].startswith("rows alike in all inputs are not told of")
+    measured = [{**row, "size": at % 40 / 7} for at, row in enumerate(table)]
+    files = {"train": write("t.jsonl", measured), "test": write("w.jsonl", measured[:50])}
+    kinds = by_kind(found(files))
+    assert kinds["shared rows"].count == 50
+    assert "contradictions" in kinds
+    assert not found(files, None).remarks
+
+
 def test_classes_that_the_training_table_lacks(write):
     test = plain(100, 20)
     test[3]["y"] = test[4]["y"] = "violet"

@@ -103,3 +103,48 @@ def test_rows_of_a_few_categories_repeat_and_are_drawn_one_by_one(tmp_path, capl
     (tmp_path / "t.csv").write_text("\n".join(["colour,size,y,who", *who]) + "\n")
     grouped = TableSource(train=str(tmp_path / "t.csv"), target="y", group="who", folds=1).load(0, tmp_path)
     assert {len(part) % 40 for part in (grouped.train, grouped.valid, grouped.test)} == {0}
+
+
+def numbers_of(cells, path, *, repeated=1):
+    """A CSV of numbers, every row of which comes so many times; returns a source of it."""
+    names = ",".join([*(f"c{at}" for at in range(cells.shape[1])), "y"])
+    lines = [",".join([*map(str, cells[row].tolist()), "no" if row % 3 else "yes"]) for row in range(len(cells))]
+    path.write_text("\n".join([names, *lines * repeated]) + "\n")
+    return TableSource(train=str(path), target="y", folds=1)
+
+
+def rows_of(table):
+    return {tuple(table.row(at).values()) for at in range(len(table))}
+
+
+@pytest.mark.parametrize(("columns", "repeated"), [(6, 4), (1, 4), (2, 2)])
+def test_measurements_that_repeat_are_copies_however_many_they_are(columns, repeated, tmp_path):
+    cells = np.random.default_rng(0).normal(size=(200, columns))
+    splits = numbers_of(cells, tmp_path / "t.csv", repeated=repeated).load(0, tmp_path)
+    parts = [rows_of(part) for part in (splits.train, splits.valid, splits.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 200
+    assert sum(map(len, (splits.train, splits.valid, splits.test))) == 200 * repeated
+
+
+def test_ratings_repeat_and_are_drawn_one_by_one(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    cells = np.random.default_rng(0).integers(1, 6, (600, 3))
+    splits = numbers_of(cells, tmp_path / "t.csv").load(0, tmp_path)
+    assert splits.train.together is splits.valid.together is splits.test.together is None
+    assert rows_of(splits.train) & rows_of(splits.test)
+    assert "rows alike in all inputs are no copies" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    few = numbers_of(cells[:200], tmp_path / "t.csv").load(0, tmp_path)  # of 125 there could be
+    assert not rows_of(few.train) & rows_of(few.test)
+
+
+def test_the_whole_training_table_says_what_copies_are(tmp_path, caplog):
+    """What is left of it when rows are drawn, and shorter files, could not."""
+    cells = np.array([[row % 3, row % 4] for row in range(26)])
+    source = numbers_of(cells, tmp_path / "t.csv")
+    assert source.load(0, tmp_path).train.together is None
+    numbers_of(cells[:9], tmp_path / "v.csv")
+    given = TableSource(train=str(tmp_path / "t.csv"), valid=str(tmp_path / "v.csv"), target="y", test_fraction=0)
+    splits = given.load(0, tmp_path)
+    assert splits.train.together is splits.valid.together is None
+    assert not caplog.messages

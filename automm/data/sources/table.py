@@ -18,6 +18,7 @@ from automm.data.image_files import check_mode, raw_file
 from automm.data.packed import column_of, packed
 from automm.data.places import Place, need_table, read_place
 from automm.data.problems import Problems, check_on_error
+from automm.data.repeats import rows_repeat
 from automm.data.schema import infer, infer_columns, kept_as_written
 from automm.data.source import Source
 from automm.data.split import take
@@ -57,7 +58,9 @@ class TableSource(Source):
 
     Where no file is given for validation or test, rows are drawn: stratified by the target, and rows that share the
     group, a file or all of their inputs stay on one side. Where tables are given, sharing a group or a file with
-    another is an error; rows alike in all inputs are logged.
+    another is an error; rows alike in all inputs are logged. These are neither held together nor logged where they are
+    to be expected: where all columns are categories, or numbers of at most 120 values, and the training table has at
+    least twice as many rows as there are combinations of their values.
 
     With `time` the rows that are drawn are the latest ones instead: first those of the test, then those of validation.
     Rows of one time, of one group or with one image stay on one side; where no cut leaves them there, that is an error.
@@ -143,6 +146,10 @@ class TableSource(Source):
         reading = _Reading(schema, readers, cache_dir, [])
         for split, place in places.items():
             tables[split], beside[split] = self._table(cells[split], place, split, reading)
+        copies = not rows_repeat(tables["train"])  # before rows are drawn: all tables go by it
+        if not copies:
+            log.info("rows alike in all inputs are no copies: columns of so few values repeat them by themselves")
+        tables = {split: with_groups(t, beside[split], self.group, copies=copies) for split, t in tables.items()}
         drawing = Drawing(bool(self.target), self.group, self.time, self.folds)
         if "test" not in tables and self.test_fraction > 0:
             drawing.take_out("test", self.test_fraction, seed, tables, beside)
@@ -154,7 +161,7 @@ class TableSource(Source):
                 f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
                 "Next: data.folds=1, or no table for validation."
             )
-        check_tables(tables, beside, self.group)
+        check_tables(tables, beside, self.group, copies=copies)
         return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds, runoff_folds)
 
     def _schema(self, cells: Cells, place: Place) -> Schema:
@@ -209,8 +216,7 @@ class TableSource(Source):
         beside: Cells = {self.group: [cells[self.group][row] for row in usable]} if self.group else {}
         if self.time and times:
             beside[self.time] = [times[row] for row in usable]
-        table = whole if len(usable) == rows else take(whole, np.array(usable))
-        return with_groups(table, beside, self.group), beside
+        return whole if len(usable) == rows else take(whole, np.array(usable)), beside
 
     def _times(self, cells: Cells) -> list[float | str]:
         """When each row was, or in a phrase what is wrong with the cell that should say it; empty where none shall."""
