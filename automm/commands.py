@@ -33,7 +33,7 @@ Commands     automm plugins [KIND [NAME]] [--json]          what is installed, a
              automm study RUN_DIR [--json]                  the trials of a run
              automm predict BUNDLE ROWS.jsonl [--out FILE]  answers from a bundle; needs no torch
              automm data describe FILE [--target COLUMN]    what a table holds, its balance, likely leaks; also as HTML
-             automm cache info|clear [--cache-dir DIR]      features of frozen encoders, shared by all runs
+             automm cache info|clear [--cache-dir DIR]      features and downloads that all runs share
 
 Looking in   automm --cfg job +task=vqa                     every key; automm/conf says what each means
              automm --info searchpath                       where presets are read from
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     about.add_argument("--html", type=Path, metavar="FILE", help="write the same as a page that needs no network")
     about.add_argument("--json", action="store_true", help="print JSON")
     about.set_defaults(command=_describe)
-    cache = commands.add_parser("cache", help="show or clear the features of frozen encoders that are kept")
+    cache = commands.add_parser("cache", help="show or clear what runs keep: features of frozen encoders and downloads")
     cache.add_argument("action", choices=("info", "clear"))
     cache.add_argument(
         "--cache-dir", type=Path, help="as cache_dir of the runs; default: $AUTOMM_CACHE or the platform's"
@@ -272,17 +272,24 @@ def _modalities(given: Sequence[str]) -> dict[str, str]:
 
 
 def _cache(asked: argparse.Namespace) -> Iterable[str]:
+    from automm.data import downloads, file_memo
     from automm.data.features import FeatureCache
-    from automm.data.file_memo import FOLDER
     from automm.sections import default_cache
 
-    cache = FeatureCache((asked.cache_dir or default_cache()) / FOLDER, 0)
+    folder = asked.cache_dir or default_cache()
+    cache, files = FeatureCache(folder / file_memo.FOLDER, 0), downloads.Downloads(folder / downloads.FOLDER)
     if asked.action == "clear":
-        freed = cache.clear()
-        return [_json({"freed": freed})] if asked.json else [f"freed {freed / 1e6:,.1f} MB in {cache.folder}"]
-    shelves = [asdict(shelf) for shelf in cache.info()]
+        freed = {"features": cache.clear(), "downloads": files.clear()}
+        if asked.json:
+            return [_json({"freed": sum(freed.values())} | freed)]
+        return [
+            f"freed {freed['features'] / 1e6:,.1f} MB in {cache.folder}",
+            f"freed {freed['downloads'] / 1e6:,.1f} MB of downloads in {files.folder}",
+        ]
+    shelves, memos, sizes = [asdict(shelf) for shelf in cache.info()], cache.memo_bytes(), files.sizes()
     if asked.json:
-        return [_json({"folder": str(cache.folder), "shelves": shelves})]
+        kept = {"folder": str(files.folder), "files": len(sizes), "bytes": sum(sizes)}
+        return [_json({"folder": str(cache.folder), "shelves": shelves, "memos": memos, "downloads": kept})]
     rows = [
         {
             "values": f"{shelf['values']:,}",
@@ -292,8 +299,12 @@ def _cache(asked: argparse.Namespace) -> Iterable[str]:
         }
         for shelf in shelves
     ]
-    total = sum(shelf["bytes"] for shelf in shelves)
-    return [*_table(rows, ("values", "MB", "last used", "encoder")), f"{total / 1e6:,.1f} MB in {cache.folder}"]
+    total = sum(shelf["bytes"] for shelf in shelves) + memos
+    return [
+        *_table(rows, ("values", "MB", "last used", "encoder")),
+        f"{total / 1e6:,.1f} MB in {cache.folder}, {memos / 1e6:,.1f} MB of it what is known of files",
+        f"{sum(sizes) / 1e6:,.1f} MB of downloads in {files.folder}, {len(sizes):,} files",
+    ]
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import logging
 import os
+import shutil
 import threading
 import time
 import urllib.error
@@ -17,6 +18,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -97,6 +99,20 @@ class Downloads:
         finally:
             self._over.set()
             pool.shutdown(cancel_futures=True)
+
+    def sizes(self) -> list[int]:
+        """The bytes of every file that is kept, and of those that a kill left unfinished."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with suppress(FileNotFoundError):  # another process took it away
+                found += [path.stat().st_size] if path.is_file() else []
+        return found
+
+    def clear(self) -> int:
+        """Remove every file; returns the bytes that were freed. They are downloaded anew when they are asked for."""
+        before = sum(self.sizes())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return before - sum(self.sizes())
 
     def _prepare(self) -> None:
         """Make the folder, and take away what a kill left in it."""

@@ -30,8 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from automm.data.digests import DIGESTS
-from automm.data.file_memo import CHECKS
+from automm.data.file_memo import memos
 from automm.types import FeatureSpec
 
 log = logging.getLogger(__name__)
@@ -113,13 +112,17 @@ class FeatureCache:
             found.append(ShelfInfo(identity, values, _size(folder), _used(folder)))
         return sorted(found, key=lambda shelf: -shelf.used)
 
+    def memo_bytes(self) -> int:
+        """What is remembered of files takes so much besides."""
+        return sum(memo.stat().st_size for memo in memos(self.folder))
+
     def clear(self) -> int:
-        """Remove everything; returns the bytes that were freed."""
-        freed = sum(_size(self.folder / name) for name in self._names())
+        """Remove everything, also what is remembered of files; returns the bytes that were freed."""
+        freed = sum(_size(self.folder / name) for name in self._names()) + self.memo_bytes()
         for name in self._names():
             _remove(self.folder / name)
-        for memo in (DIGESTS, CHECKS):
-            (self.folder / memo).unlink(missing_ok=True)
+        for memo in memos(self.folder):
+            memo.unlink(missing_ok=True)
         return freed
 
     def _names(self) -> list[str]:

@@ -58,6 +58,11 @@ class FileMemo:
         return sqlite3.connect(self.path, timeout=30)
 
 
+def memos(folder: Path) -> list[Path]:
+    """The files of all memos in a folder: those of earlier kinds too, and what SQLite may have left beside them."""
+    return sorted(folder.glob("*.sqlite*"))
+
+
 def stamps_of(paths: Iterable[str]) -> dict[str, Stamp]:
     """Size and time of the last change by path, of those that can be asked."""
     found: dict[str, Stamp] = {}

@@ -2,15 +2,23 @@
 
 import html
 import json
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from automm import commands
-from automm.data.digests import value_digests
+from automm.data import downloads
+from automm.data.digests import DIGESTS, value_digests
+from automm.data.downloads import Downloads
 from automm.data.features import FeatureCache
-from automm.data.file_memo import FOLDER
+from automm.data.file_memo import CHECKS, FOLDER
+from automm.data.glimpse import LOOKS, glimpses
+from automm.data.hearing import CLIPS, heard
+from automm.data.image_files import broken_images
 from automm.errors import BundleError, ConfigError, DataError, StudyError, UnknownComponent
+from automm.runtime.wav import wav_bytes
 from automm.types import FeatureSpec
 
 COLUMNS = ["data", "describe", "fine.jsonl", "--columns"]
@@ -91,17 +99,45 @@ def test_help_names_every_command_and_group():
         assert word in text
 
 
-def test_cache_says_what_is_kept_and_clears_it(tmp_path, capsys):
+@pytest.fixture
+def cache_dir(tmp_path):
+    """Features of two values, a download, and what is known of a picture and of a clip."""
     spec = FeatureSpec("words", "text", 3, 4, has_tokens=True)
     shelf = FeatureCache(tmp_path / FOLDER, 1 << 30).shelf("some encoder", spec, tokens=False)
     shelf.add(value_digests(["a", "b"], "text", tmp_path), {"pooled": np.zeros((2, 3), np.float32)})
-    asked = ["--cache-dir", str(tmp_path)]
+    downloaded = Downloads(tmp_path / downloads.FOLDER).path("https://example.org/a.png")
+    downloaded.parent.mkdir(parents=True)
+    downloaded.write_bytes(bytes(1234))
+    Image.new("RGB", (6, 5), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.wav").write_bytes(wav_bytes(np.zeros(800, np.int16), 8000))
+    for name in ("a.png", "a.wav"):
+        os.utime(tmp_path / name, (1e9, 1e9))  # of a younger file nothing is remembered
+    glimpses(["a.png"], tmp_path, tmp_path / FOLDER)
+    heard(["a.wav"], tmp_path, tmp_path / FOLDER)
+    broken_images([str(tmp_path / "a.png")], "decode", tmp_path)
+    return tmp_path
+
+
+def test_cache_says_what_is_kept_and_clears_it(cache_dir, capsys):
+    asked = ["--cache-dir", str(cache_dir)]
     assert commands.run(["cache", "info", *asked]) == 0
-    assert "some encoder" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "some encoder" in said
+    assert f"0.0 MB of downloads in {cache_dir / downloads.FOLDER}, 1 files" in said
     commands.run(["cache", "info", "--json", *asked])
-    assert [s["values"] for s in json.loads(capsys.readouterr().out)["shelves"]] == [2]
+    kept = json.loads(capsys.readouterr().out)
+    assert [s["values"] for s in kept["shelves"]] == [2]
+    assert kept["downloads"]["bytes"] == 1234
+    memos = list((cache_dir / FOLDER).glob("*.sqlite"))
+    assert {memo.name for memo in memos} == {DIGESTS, CHECKS, LOOKS, CLIPS}
+    assert kept["memos"] == sum(memo.stat().st_size for memo in memos)
+    commands.run(["cache", "clear", "--json", *asked])
+    freed = json.loads(capsys.readouterr().out)
+    features = sum(shelf["bytes"] for shelf in kept["shelves"]) + kept["memos"]
+    assert freed == {"freed": features + 1234, "features": features, "downloads": 1234}
+    assert sorted(path.name for path in cache_dir.rglob("*")) == ["a.png", "a.wav", FOLDER]
     commands.run(["cache", "clear", *asked])
-    assert "freed" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("freed 0.0 MB") == 2
     commands.run(["cache", "info", "--json", *asked])
     assert json.loads(capsys.readouterr().out)["shelves"] == []
 
