@@ -1,4 +1,4 @@
-"""Clips listened to one by one: what is kept of each is a digest of its samples and its length."""
+"""Clips listened to one by one: what is kept of each is a digest of all its samples and its length."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from typing import Any, NamedTuple
 from automm.data.file_memo import FileMemo, stamps_of
 from automm.data.image_files import forbidden, raw_file
 from automm.errors import DataError, MissingExtra
-from automm.runtime.audio import decode, duration
+from automm.runtime.audio import blocks
 
-CLIPS = "clips_1.sqlite"  # digests of clips that were heard before; another number for another kind of digest
+CLIPS = "clips_2.sqlite"  # digests of clips that were heard before; another number for another kind of digest
 _SIZE = 16  # bytes
-_SECONDS = 60.0  # from the start that are compared, besides the whole length
 _WORKERS = min(4, os.cpu_count() or 1)
 
 
 class Heard(NamedTuple):
     """What was heard of a clip."""
 
-    digest: bytes  # equal for equal samples, in whatever lossless format
+    digest: bytes  # equal for equal samples at one rate, in whatever lossless format
     seconds: float = 0.0
     problem: str = ""  # why it cannot be read, in a phrase
 
     @classmethod
     def of(cls, clip: str | bytes) -> Heard:
         """Of a file; where its samples cannot be read, for want of a package too, it has a problem."""
+        digest, seconds = hashlib.blake2b(digest_size=_SIZE), 0.0
         try:
-            seconds = duration(clip)
-            samples_T, rate = decode(clip, seconds=_SECONDS)
+            for samples_T, rate in blocks(clip):
+                digest.update(b"" if seconds else f"{rate} ".encode())
+                digest.update(samples_T.tobytes())
+                seconds += len(samples_T) / rate
         except (DataError, MissingExtra) as error:
             return cls(b"", 0.0, str(error).partition(" Next:")[0].rstrip("."))
-        about = f"{rate} {seconds} {len(samples_T)} ".encode()
-        return cls(hashlib.blake2b(about + samples_T.tobytes(), digest_size=_SIZE).digest(), seconds)
+        return cls(digest.digest(), seconds)
 
 
 def heard(cells: Sequence[Any], folder: Path, memo: Path) -> dict[Any, Heard]:

@@ -118,10 +118,21 @@ def duration(value: Any) -> float:
 
 def check_readable(value: str | Path | bytes) -> None:
     """Read a file, or the bytes of one, to its end, a block at a time. Raises as `decode`."""
+    for _ in blocks(value):
+        pass
+
+
+def blocks(value: str | Path | bytes) -> Iterator[tuple[np.ndarray, int]]:
+    """A file, or the bytes of one, as `decode` gives it, to its end and a block at a time; `decode` has a limit.
+
+    Raises:
+        DataError: it cannot be read, or has samples that are not finite.
+        MissingExtra: its format needs a package that is not installed.
+    """
     with _blamed(value), opened(value) as clip:
         _wanted(clip, 0.0)
         while len(block_TC := clip.read(-(-_BLOCK // clip.channels))):
-            _mono(block_TC)
+            yield _mono(block_TC), clip.rate
 
 
 def name_of(value: Any) -> str:

@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw
 
 from automm.data.digests import DIGESTS
 from automm.data.glimpse import LOOKS, glimpses
-from automm.data.hearing import CLIPS, heard
+from automm.data.hearing import CLIPS, Heard, heard
 from automm.data.looks import look, similar_looks
 from automm.data.near_texts import similar_texts
+from automm.runtime.wav import wav_bytes
 
 MANY = 60
 
@@ -129,6 +130,21 @@ def test_of_very_many_that_are_alike_each_has_a_partner():
 def test_no_pictures_and_one():
     assert similar_looks([]).shape == (0, 2)
     assert similar_looks([look(encoded(drawing(0)))]).shape == (0, 2)
+
+
+def test_a_clip_is_heard_to_its_end():
+    samples = np.zeros(65 * 8000, np.int16)
+    late = samples.copy()
+    late[64 * 8000] = 1
+    first, again, other, slower = (
+        Heard.of(wav_bytes(each, rate))
+        for each, rate in ((samples, 8000), (samples, 8000), (late, 8000), (samples, 4000))
+    )
+    assert first == again
+    assert len({first.digest, other.digest, slower.digest}) == 3
+    assert (first.seconds, other.seconds, slower.seconds) == (65, 65, 130)
+    empty = Heard.of(wav_bytes(samples[:0], 8000))
+    assert (empty.seconds, empty.problem) == (0, "")
 
 
 def test_what_was_seen_and_heard_before_is_not_read_again(tmp_path, old):
