@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from automm import registry
 from automm.config import compose, to_settings
-from automm.data.targets import suited_task
+from automm.data.targets import likely_target, suited_task
 from automm.errors import ConfigError, DataError, near_miss
 from automm.flow import Result, Run
 from automm.settings import ComponentSettings, Settings
@@ -264,8 +264,7 @@ def _on_hub(name: str) -> bool:
 
 def _target_of(names: Sequence[str]) -> str:
     """The column to predict: one that is called so, else the last."""
-    called = next((n for n in names if n.lower() in ("target", "label", "answer", "class", "y")), None)
-    chosen = called or names[-1]
+    chosen, called = likely_target(names)
     log.info("target: %s, %s", chosen, "by its name" if called else "the last column; say target= if it is another")
     return chosen
 

@@ -1,4 +1,4 @@
-"""What a target column asks for: classes, labels or numbers."""
+"""Which column is the target, and what it asks for: classes, labels or numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from typing import Any
 from automm.runtime.categories import category
 from automm.runtime.distinct import is_missing
 
+_CALLED = ("target", "label", "labels", "class", "y", "outcome", "answer")  # as targets often are
 _SEPARATORS = (",", ";", "|")
 _LISTED = 0.2  # of texts that list labels, as many have several
 _REPEATS = 5  # rows that a label stands in on average
 _CLASSES = 20  # a target of more different whole numbers than that is a quantity
+
+
+def likely_target(names: Sequence[str]) -> tuple[str, bool]:
+    """The column that is to be predicted where none is named: the first that is called so, in whatever case, else the
+    last; and whether its name said so.
+
+    Args:
+        names: of the columns that may be it, in the table's order; one at least.
+    """
+    called = next((name for name in names if name.casefold() in _CALLED), None)
+    return (names[-1], False) if called is None else (called, True)
 
 
 def suited_task(cells: Sequence[Any]) -> tuple[str, str]:

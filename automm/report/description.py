@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from automm.data.column_facts import ColumnFacts
 from automm.data.describe import Description, TargetFacts
 from automm.data.leaks import Example
+from automm.data.targets import likely_target
 
 HEAD = ("column", "read as", "role", "missing", "distinct", "shows", "why")
 CLASSES = 30  # that are listed one by one
 _BAR = 40  # characters of the longest
 _TARGETS = ("categorical", "numeric", "text")  # modalities of what may be a target
-_CALLED = {"target", "label", "labels", "class", "y", "outcome", "answer"}  # as targets often are
 
 
 def files(description: Description) -> str:
@@ -79,8 +79,7 @@ def target_hint(description: Description, typed: Sequence[str]) -> str:
     could_be = [column.name for column in description.columns if column.modality in _TARGETS and column.role == "input"]
     if description.target is not None or not could_be:
         return ""
-    named = [name for name in could_be if name.casefold() in _CALLED]
-    command = shlex.join(["automm", *typed, "--target", (named or could_be)[-1]])
+    command = shlex.join(["automm", *typed, "--target", likely_target(could_be)[0]])
     return (
         "--target COLUMN adds the task that suits, all classes, rows that contradict each other and columns that give "
         f"the target away, such as: {command}"

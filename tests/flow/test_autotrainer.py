@@ -100,11 +100,12 @@ def test_the_report_finishes_the_run(trainer):
 
 
 def test_task_and_target_are_inferred_with_a_reason(tmp_path, caplog):
-    (tmp_path / "corpus.csv").write_text("text,label\n" + "".join(f"word {i} of many,{i % 2}\n" for i in range(40)))
+    rows = "".join(f"{i % 2},word {i} of many\n" for i in range(40))
+    (tmp_path / "corpus.csv").write_text("Outcome,text\n" + rows)
     with caplog.at_level(logging.INFO, logger="automm"):
         made = AutoTrainer(tmp_path / "corpus.csv", run_dir=tmp_path / "run")
     assert made.settings.task.name == "classification"
-    assert made.settings.data.options["target"] == "label"
+    assert made.settings.data.options["target"] == "Outcome"
     assert "by its name" in caplog.text
 
 

@@ -59,7 +59,8 @@ def test_a_sound_table_without_a_target():
 
 
 def test_what_is_likely_a_target_is_named_in_the_hint():
-    columns = [ColumnFacts(n, "categorical", "input", "", 0.0, 2, "") for n in ("colour", "Label", "shape")]
+    names = ("colour", "Label", "outcome", "shape")
+    columns = [ColumnFacts(n, "categorical", "input", "", 0.0, 2, "") for n in names]
     named = Description({"train": "t.csv"}, {"train": 9}, tuple(columns), None, ())
     assert words.target_hint(named, ["data"]).endswith("--target Label")
     pictures = Description({"train": "t.csv"}, {"train": 9}, COLUMNS[:1], None, ())
