@@ -47,6 +47,7 @@ def compared(tmp_path):
     _write(tmp_path / "first-trial/first_trial.json", {"launched": 1.87, "done": 4.04})
     steps = ("probe", "autogluon", "automm-0", "automm-1", "first-trial")
     _write(tmp_path / "measured.json", {step: [["2026-11-28", "abc1234"]] for step in steps})
+    _write(tmp_path / "caches.json", {"automm-0": "empty", "automm-1": "kept"})
     return tmp_path
 
 

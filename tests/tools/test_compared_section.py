@@ -74,6 +74,25 @@ def test_steps_of_several_days_are_told_apart(compared):
     assert "def5678" not in section(read(compared, seeds=(0,)), "known", COMMAND)
 
 
+def test_steps_of_which_no_day_was_written_down_are_unknown(compared):
+    sessions = json.loads((compared / "measured.json").read_text())
+    del sessions["probe"]
+    (compared / "measured.json").write_text(json.dumps(sessions))
+    text = " ".join(section(read(compared), "known", COMMAND).split())
+    assert "day unknown, commit unknown (probe); 2026-11-28, commit abc1234 (autogluon, automm-0" in text
+
+
+def test_the_first_seed_computes_the_features_where_it_began_without_any(compared):
+    def told(*seeds):
+        return " ".join(section(read(compared, seeds=seeds), "known", COMMAND).split())
+
+    assert ", the first of which computes the features that the others find kept." in told(0, 1)
+    assert "by seed 0, features included." in told(0)
+    assert "automm's by seed 1, 0, mean ± standard deviation." in told(1, 0)
+    (compared / "caches.json").unlink()
+    assert "features" not in told(0, 1).partition("| |")[0]
+
+
 def test_the_first_trial_is_timed_by_the_log(tmp_path):
     events = [("ask", 101.7), ("launch", 101.87), ("launch", 102.0), ("report", 104.0), ("tell", 104.04), ("tell", 105)]
     log = tmp_path / "log.jsonl"

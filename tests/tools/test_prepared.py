@@ -8,6 +8,8 @@ import compare
 import pytest
 from prepare import autogluon_python, emoji_of, emoji_set, made, run
 
+from automm.errors import BundleError
+
 
 def test_what_is_there_is_not_made_again(tmp_path):
     made(tmp_path / "one", lambda folder: (folder / "file").write_text("first"))
@@ -106,12 +108,66 @@ def test_a_peer_is_not_asked_again_but_where_the_question_is_another(compared):
 
 
 def test_sessions_of_a_step_are_written_down_until_it_is_finished(tmp_path):
-    compare._session(tmp_path, "probe", "probe/answers.json")
-    ((day, commit),) = json.loads((tmp_path / "measured.json").read_text())["probe"]
+    def sessions():
+        return json.loads((tmp_path / "measured.json").read_text())
+
+    compare._session(tmp_path, "automm-0", done=False)
+    compare._session(tmp_path, "automm-0", done=False)
+    ((day, commit),) = sessions()["automm-0"]
     assert commit == compare.commit()
-    later = {"probe": [[day, "earlier"]]}
-    (tmp_path / "measured.json").write_text(json.dumps(later))
-    (tmp_path / "probe").mkdir()
-    (tmp_path / "probe" / "answers.json").write_text("{}")
-    compare._session(tmp_path, "probe", "probe/answers.json")
-    assert json.loads((tmp_path / "measured.json").read_text()) == later
+    (tmp_path / "measured.json").write_text(json.dumps({"automm-0": [[day, "earlier"]], "probe": [[day, "earlier"]]}))
+    compare._session(tmp_path, "automm-0", done=True)
+    assert sessions()["automm-0"] == [[day, "earlier"]]
+    compare._session(tmp_path, "automm-0", done=False)
+    assert sessions()["automm-0"] == [[day, "earlier"], [day, commit]]
+    compare._session(tmp_path, "probe", done=False, whole=True)
+    assert sessions()["probe"] == [[day, commit]]
+
+
+def test_whether_a_run_began_with_features_is_written_down_once(tmp_path):
+    compare._cache(tmp_path, "automm-0")
+    (tmp_path / "automm-0").mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "features").write_text("")
+    compare._cache(tmp_path, "automm-0")
+    compare._cache(tmp_path, "automm-1")
+    assert json.loads((tmp_path / "caches.json").read_text()) == {"automm-0": "empty", "automm-1": "kept"}
+
+
+def test_the_first_trial_of_another_command_is_timed_again(tmp_path):
+    def command(*more):
+        written = json.dumps({"time": 0, "event": "launch"}) + "\n" + json.dumps({"time": 0, "event": "tell"})
+        code = f"import pathlib; p = pathlib.Path({str(run)!r}); p.mkdir(); (p / 'log.jsonl').write_text({written!r})"
+        return [sys.executable, "-c", code, *more]
+
+    run = tmp_path / "first-trial"
+    run.mkdir()
+    (run / "first_trial.json").write_text("{}")  # of nobody knows what
+    compare.first_trial(run, command("seed=0"))
+    (run / "first_trial.json").write_text("{}")
+    compare.first_trial(run, ["another python", *command("seed=0")[1:]])
+    assert (run / "first_trial.json").read_text() == "{}"
+    compare.first_trial(run, command("seed=1"))
+    assert (run / "first_trial.json").read_text() != "{}"
+
+
+def test_answers_of_a_finished_run_stay_as_they_are(compared, monkeypatch):
+    monkeypatch.setattr(compare, "_command", lambda *_: [sys.executable, "-c", ""])  # the run is shown again
+    run = compared / "automm-0"
+    answers = (run / "answers.json").read_text()
+    compare.automm(compared / "set", compared / "weights", run, 0, [])
+    assert (run / "answers.json").read_text() == answers
+    (run / "answers.json").unlink()
+    with pytest.raises(BundleError, match="bundle"):  # whose answers they would be
+        compare.automm(compared / "set", compared / "weights", run, 0, [])
+
+
+def test_what_is_stopped_amid_fresh_leaves_no_session_of_earlier(compared, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["compare.py", "--out", str(compared), "--fresh"])
+    monkeypatch.setattr(compare.shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compare.main()
+    assert not list(compared.glob("*.json"))

@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import marked
 import prepare
@@ -47,6 +48,8 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
     """One run of the command line, or the rest of one that was stopped, and what its bundle answers."""
     command = _command(data, weights, run, seed, more)
     prepare.run(command)  # a finished run is shown again, and one of other settings refused
+    if (run / "answers.json").exists():
+        return
     predictor = Predictor.open(run / "bundle")
     answers = {}
     for test in TESTS:
@@ -55,14 +58,24 @@ def automm(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str])
     write_json(run / "answers.json", answers)
 
 
-def first_trial(data: Path, weights: Path, run: Path, seed: int, more: Sequence[str]) -> None:
+def first_trial(run: Path, command: Sequence[str]) -> None:
     """Seconds from the command to the first trial, with the features that earlier runs kept; measured whole or not."""
-    if (run / "first_trial.json").exists():
+    if _timed(run, command):
         return
     shutil.rmtree(run, ignore_errors=True)
     began = time.time()
-    prepare.run(_command(data, weights, run, seed, [*more, "search.trials=2"]))
+    prepare.run(command)
+    write_json(run / "asked.json", list(command))
     write_json(run / "first_trial.json", since(began, run / "log.jsonl"))
+
+
+def _timed(run: Path, command: Sequence[str]) -> bool:
+    """Whether the figure that is there is of this command, by whichever Python."""
+    figure, question = run / "first_trial.json", run / "asked.json"
+    if not (figure.exists() and question.exists()):
+        return False
+    asked: list[str] = json.loads(question.read_text(encoding="utf-8"))
+    return asked[1:] == list(command[1:])
 
 
 def since(began: float, log: Path) -> dict[str, float]:
@@ -103,28 +116,46 @@ def peer(script: str, python: str, data: Path, weights: Path, out: Path) -> None
 
 def measure(asked: argparse.Namespace, data: Path, weights: Path, out: Path) -> None:
     """Every step that is not finished, one after another."""
-    _session(out, "probe", "probe/answers.json")
+    _session(out, "probe", done=(out / "probe" / "answers.json").exists(), whole=True)
     peer("probe.py", sys.executable, data, weights, out / "probe")
     if asked.autogluon != "none":
         there = (out / "autogluon" / "answers.json").exists() or asked.autogluon != "auto"
         python = asked.autogluon if there else prepare.autogluon_python(out / "autogluon-venv")
-        _session(out, "autogluon", "autogluon/answers.json")
+        _session(out, "autogluon", done=(out / "autogluon" / "answers.json").exists(), whole=True)
         peer("autogluon_peer.py", python, data, weights, out / "autogluon")
     for seed in asked.seeds:
-        _session(out, f"automm-{seed}", f"automm-{seed}/result.json")
-        automm(data, weights, out / f"automm-{seed}", seed, asked.overrides)
-    _session(out, "first-trial", "first-trial/first_trial.json")
-    first_trial(data, weights, out / "first-trial", asked.seeds[0], asked.overrides)
+        step = f"automm-{seed}"
+        _cache(out, step)
+        _session(out, step, done=(out / step / "answers.json").exists())
+        automm(data, weights, out / step, seed, asked.overrides)
+    run = out / "first-trial"
+    command = _command(data, weights, run, asked.seeds[0], [*asked.overrides, "search.trials=2"])
+    _session(out, "first-trial", done=_timed(run, command), whole=True)
+    first_trial(run, command)
 
 
-def _session(out: Path, step: str, made: str) -> None:
-    """Write down the day and the commit of whoever works on a step."""
+def _session(out: Path, step: str, *, done: bool, whole: bool = False) -> None:
+    """Write down the day and the commit of whoever works on a step; one that is done `whole` has none of earlier."""
     path = out / "measured.json"
-    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    now = [datetime.date.today().isoformat(), commit()]
-    if not (out / made).exists() and now not in sessions.setdefault(step, []):
-        sessions[step].append(now)
+    sessions = _known(path)
+    if not done:
+        now = [datetime.date.today().isoformat(), commit()]
+        earlier = [] if whole else [each for each in sessions.get(step, []) if each != now]
+        sessions[step] = [*earlier, now]
     write_json(path, sessions)
+
+
+def _cache(out: Path, step: str) -> None:
+    """Write down, before a run begins, whether it finds features kept."""
+    if not (out / step).exists():
+        kept = any(path.is_file() for path in (out / "cache").rglob("*"))
+        write_json(out / "caches.json", _known(out / "caches.json") | {step: "kept" if kept else "empty"})
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What was written down by step."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def commit() -> str:
@@ -170,9 +201,11 @@ def main() -> None:
             f"--autogluon {asked.autogluon} is no program. Next: name the Python of an environment, or auto."
         )
     if asked.fresh:
+        # at first, so that whatever ends this amid it leaves no figure with a day of another
+        for file in (out / "measured.json", out / "caches.json"):
+            file.unlink(missing_ok=True)
         for path in (out / "probe", out / "autogluon", out / "first-trial", out / "cache", *out.glob("automm-*")):
             shutil.rmtree(path, ignore_errors=True)
-        (out / "measured.json").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     data = prepare.emoji_set(folder, asked.known)
     weights = prepare.frozen_weights((asked.weights or out / "weights").resolve())

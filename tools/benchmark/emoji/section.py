@@ -1,7 +1,7 @@
 """The section of docs/benchmarks.md, from the files that the steps of compare.py leave.
 
 probe/answers.json  autogluon/answers.json  automm-SEED/{result,answers}.json  first-trial/first_trial.json
-measured.json, which says when and by which commit each was made
+measured.json, which says when and by which commit each was made; caches.json, what features each began with
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from figures import TESTS, interval, mean, right, rows
 
 WIDTH = 140
+_UNKNOWN = [["day unknown", "unknown"]]  # of files that were there before anybody wrote that down
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Measured:
     right: Sequence[dict[str, np.ndarray]]
     first_trial: dict[str, float]
     sessions: dict[str, list[list[str]]]
+    caches: dict[str, str]
 
     @classmethod
     def read(cls, out: Path, data: Path, seeds: Sequence[int], *, autogluon: bool) -> Measured:
@@ -44,6 +46,7 @@ class Measured:
             right=[right(data, _json(out / f"automm-{seed}" / "answers.json")) for seed in seeds],
             first_trial=_json(out / "first-trial" / "first_trial.json"),
             sessions=_json(out / "measured.json"),
+            caches=_json(out / "caches.json") if (out / "caches.json").exists() else {},
         )
 
     def steps(self) -> list[str]:
@@ -114,7 +117,7 @@ def _when(found: Measured) -> str:
     """Days and commits; with the steps of each where there are several."""
     steps: dict[tuple[str, str], list[str]] = {}
     for step in found.steps():
-        for date, commit in found.sessions[step]:
+        for date, commit in found.sessions.get(step, _UNKNOWN):
             steps.setdefault((date, commit), []).append(step)
     if len(steps) == 1:
         ((date, commit),) = steps
@@ -144,8 +147,16 @@ def _how(found: Measured) -> str:
     spread = ", mean ± standard deviation" if len(found.seeds) > 1 else ""
     return (
         f"Accuracy after {train} training rows, on {same} rows of the same vendors and {other} of others; automm's by "
-        f"seed {seeds}{spread}, the first of which computes the features that the others find kept.{left_out}"
+        f"seed {seeds}{spread}{_features(found)}.{left_out}"
     )
+
+
+def _features(found: Measured) -> str:
+    """Whose seconds hold those of the features; nothing where the first seed did not begin without any."""
+    if found.caches.get(f"automm-{found.seeds[0]}") != "empty":
+        return ""
+    several = len(found.seeds) > 1
+    return ", the first of which computes the features that the others find kept" if several else ", features included"
 
 
 def _json(path: Path) -> Any:
