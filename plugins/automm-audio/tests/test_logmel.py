@@ -74,8 +74,8 @@ def test_loudness_and_pitch_reach_the_vector():
     low_too, quiet = np.roll(low, 37), low / 100
     pooled = features(encoder, preprocess, [(x, 16_000) for x in (low, low_too, high, quiet)]).pooled_BD
     apart = (pooled - pooled[0]).norm(dim=1)
-    assert apart[1] < 0.25 * apart[2]  # of random weights; a shift in time is the less the more they are trained
-    assert apart[1] < 0.25 * apart[3]
+    assert apart[1] < 0.15 * apart[2]  # 0.10 and 0.15 by these weights; training makes them less
+    assert apart[1] < 0.2 * apart[3]
 
 
 def test_it_learns_to_tell_tones():
