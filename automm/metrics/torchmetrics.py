@@ -21,6 +21,7 @@ from automm.metrics.metric import metric
 from automm.runtime.decode import HALF
 
 Score = Callable[..., Tensor]
+_SMALLEST = np.finfo(np.float32).tiny  # by which any score can be divided
 
 
 class _Found(NamedTuple):
@@ -141,8 +142,15 @@ def rmse(scores_BC: np.ndarray, value_B: np.ndarray) -> float:
 
 @metric(higher_is_better=False, reads=("numbers",), per_row=True)
 def mape(scores_BC: np.ndarray, value_B: np.ndarray) -> float:
-    """The mean absolute error as a share of the target, 0.1 = ten percent; targets near zero make it huge."""
-    return float(regression.mean_absolute_percentage_error(*_numbers(scores_BC, value_B)))
+    """The mean absolute error as a share of the target, 0.1 = ten percent; targets near zero make it huge.
+
+    Of a target of 0, which has no shares, the error is divided by 1.17e-6.
+    """
+    size_B = np.abs(value_B)
+    # each row in units of its own target, because torchmetrics takes targets below 1.17e-6 for that
+    unit_B = np.where(size_B >= _SMALLEST, size_B, 1.0)
+    pair = _numbers(scores_BC / unit_B[:, None], value_B / unit_B)
+    return float(regression.mean_absolute_percentage_error(*pair))
 
 
 @metric(higher_is_better=True, reads=("numbers",))

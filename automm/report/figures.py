@@ -179,7 +179,8 @@ def group_bars(groups: Sequence[str], models: Mapping[str, Mapping[str, float]],
         )
     fig.update_layout(barmode="group", bargap=0.28)
     if is_share(metric):
-        fig.update_yaxes(tickformat=".0%", range=[0, 1.02])
+        highest = max((value for values in models.values() for value in values.values()), default=1.0)
+        fig.update_yaxes(tickformat=".0%", range=[0, 1.02 * max(highest, 1.0)])  # an error may be over its target
     return fig
 
 

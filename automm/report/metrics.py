@@ -10,6 +10,7 @@ from automm.paths import field_of
 from automm.types import Goal
 
 OVERALL = "overall"
+_SHARES = ("accuracy", "vqa_score", "recall", "precision", "specificity", "jaccard", "mape")
 _ENDINGS = {
     "trials": "all its trials were spent",
     "timeout": "its time was up",
@@ -63,20 +64,20 @@ def lower_is_better(result: Mapping[str, Any], metric: str) -> bool:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of rows, written in percent."""
-    return re.split("[/@]", metric)[0].endswith(("accuracy", "vqa_score", "recall", "precision"))
+    """Whether a metric is a share, written in percent."""
+    return re.split("[/@]", metric)[0].endswith(_SHARES)
 
 
 def figure(value: float | None, metric: str) -> str:
-    """A value as a reader writes it: percent for accuracies, else four digits, or all before the point."""
+    """A value as a reader writes it: percent for shares, else four digits, or all before the point."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return f"{100 * value:,.1f} %" if is_share(metric) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def drop(value: float, metric: str) -> str:
-    """A difference between two values of a metric: points of percent for accuracies, else four digits."""
-    return f"{100 * value:.1f} points" if is_share(metric) else f"{value:.4g}"
+    """A difference between two values of a metric: points of percent for shares, else four digits."""
+    return f"{100 * value:,.1f} points" if is_share(metric) else f"{value:.4g}"
 
 
 def input_name(name: str) -> str:

@@ -143,6 +143,19 @@ def test_ties_share_their_rank():
     assert load("spearman")(scores, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-7, 1e-3, 1.0, 1e9])
+def test_mape_does_not_depend_on_the_unit(scale):
+    values = np.array([1, -2, 4, 1e-8]) * scale
+    assert load("mape")((values * [1.1, 0.8, 1.3, 1.2]).astype(np.float32)[:, None], values) == pytest.approx(0.2)
+
+
+def test_mape_is_finite_where_targets_are_none():
+    scores, values = np.array([0, 1, 3e38], np.float32)[:, None], np.array([0, 0, 1e-320])
+    assert load("mape")(scores[:1], values[:1]) == 0.0
+    assert load("mape")(scores[:2], values[:2]) == pytest.approx(0.5 / 1.17e-6)
+    assert np.isfinite(load("mape")(scores, values))
+
+
 def test_r2_of_small_numbers():
     assert load("r2")(np.full((4, 1), 2.5e-4, np.float32), np.array([1e-4, 2e-4, 3e-4, 4e-4])) == pytest.approx(
         0, abs=1e-6
