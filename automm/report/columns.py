@@ -7,7 +7,7 @@ from typing import Any
 
 from automm.report.data import ReportData
 from automm.report.markup import Markup, element, section, table
-from automm.report.metrics import words
+from automm.report.metrics import split_name
 
 _ROLES = {"target": ", the target", "id": ", names rows, no input"}
 _GIVEN = "as said, or of the data set"
@@ -32,7 +32,7 @@ def columns(data: ReportData) -> Markup:
         "columns",
         "Columns",
         table(["column", "read as", "missing", "why"], found, numeric_from=9),
-        *(_unseen(words(split), each) for split, each in (given.get("unseen") or {}).items()),
+        *(_unseen(split_name(split), each) for split, each in (given.get("unseen") or {}).items()),
     )
 
 
@@ -40,7 +40,7 @@ def _missing(missing: Mapping[str, int], rows: Mapping[str, int]) -> str:
     """In how many rows of each split a column is missing; a dash where nobody looked."""
     if not missing:
         return "\N{EN DASH}"
-    return ", ".join(f"{n:,} of {rows[split]:,} {words(split)}" for split, n in missing.items() if n) or "none"
+    return ", ".join(f"{n:,} of {rows[split]:,} {split_name(split)}" for split, n in missing.items() if n) or "none"
 
 
 def _unseen(split: str, found: Mapping[str, Any]) -> Markup:
@@ -48,6 +48,6 @@ def _unseen(split: str, found: Mapping[str, Any]) -> Markup:
     more = found["classes"] - len(found["commonest"])
     return element(
         "p",
-        f"{found['rows']:,} rows of {split} count as wrong whatever is answered, for no training row has their class: ",
+        f"{found['rows']:,} {split} rows count as wrong whatever is answered, for no training row has their class: ",
         f"{named} and {more:,} classes more." if more else f"{named}.",
     )

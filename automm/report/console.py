@@ -20,6 +20,7 @@ from automm.report.metrics import (
     scoreboard,
     seconds,
     signature,
+    split_name,
     words,
 )
 from automm.types import Goal
@@ -152,7 +153,7 @@ def _print_reliance(out: Console, result: Mapping[str, Any]) -> None:
     if not about:
         return
     metric = about["metric"]
-    rows = f"{about['rows']:,} {'test' if about['split'] == 'test' else 'validation'} rows"
+    rows = f"{about['rows']:,} {split_name(about['split'])} rows"
     title = f"{words(metric)} on {rows}: {figure(about['whole'][metric], metric)}"
     board = RichTable(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in ("input", "without it", "drop when shuffled"):

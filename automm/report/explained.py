@@ -8,11 +8,10 @@ from typing import Any
 from automm.report import figures
 from automm.report.data import ReportData
 from automm.report.markup import Markup, element, section, table
-from automm.report.metrics import by_group, figure, headline_metric, input_name, words
+from automm.report.metrics import by_group, figure, headline_metric, input_name, split_name, words
 from automm.report.sections import plot
 
 MOST_BARS = 30
-_ROWS = {"test": "test", "valid": "validation"}
 _FITTED = {
     "winner": "fitted to the scores of validation rows",
     "trial": "fitted to the scores of validation rows while the winner's trial had not learnt from them",
@@ -31,7 +30,7 @@ def reliance(data: ReportData) -> Markup:
     values = {"nothing": about["whole"], **{input_name(name): each for name, each in removed.items()}}
     groups = list(by_group(about["whole"], metric))
     rows = [[name, *(figure(by_group(v, metric).get(group), metric) for group in groups)] for name, v in values.items()]
-    where = f"on {about['rows']:,} {_ROWS[about['split']]} rows"
+    where = f"on {about['rows']:,} {split_name(about['split'])} rows"
     without = f"The {words(metric)} {where} when an input is missing from all of them, as it may be in use."
     order = sorted(importance, key=lambda name: -importance[name]["drop"])
     shown = {name: importance[name] for name in order[:MOST_BARS]}
@@ -59,7 +58,7 @@ def calibration(data: ReportData) -> Markup:
         text = "Scores of this task are no shares that add up to one, and are left as they are."
         return section("calibration", title, element("p", text, class_="soft"))
     before, after = (f"{100 * found[key]:.1f} %" for key in ("ece_before", "ece_after"))
-    rows = _ROWS[data.result["explained"]["split"]]
+    rows = split_name(data.result["explained"]["split"])
     said = (
         f"Of {rows} rows answered with about the same score, the share that is answered rightly. Scores miss that by "
         f"{after} on average over rows (expected calibration error, {found['bins']} bins); at temperature 1 it would "

@@ -85,6 +85,11 @@ def input_name(name: str) -> str:
     return name.replace("/", ": ", 1)
 
 
+def split_name(split: str) -> str:
+    """A split of result.json for readers."""
+    return "validation" if split == "valid" else split
+
+
 def words(name: str) -> str:
     """An identifier as words."""
     return name.replace("non_", "non-").replace("_", " ")

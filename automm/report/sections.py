@@ -23,6 +23,7 @@ from automm.report.metrics import (
     scoreboard,
     seconds,
     signature,
+    split_name,
     words,
 )
 from automm.report.parameters import Importance, axes, importance, short_names
@@ -279,7 +280,7 @@ def _plain(value: Any) -> str:
 def provenance(data: ReportData) -> Markup:
     """Rows, time, machine and versions."""
     given = data.result.get("data") or {}
-    counted = [[words(split), f"{count:,}"] for split, count in (given.get("rows") or {}).items()]
+    counted = [[split_name(split), f"{count:,}"] for split, count in (given.get("rows") or {}).items()]
     left_out = [
         element(
             "p", f"{each['skipped']:,} of {each['records']:,} records of {each['file']} were left out. ", each["first"]

@@ -84,11 +84,10 @@ class Classification(Task):
             {name: np.full(len(named), "") for name in train.groups},
         )
 
-    def unseen(self, table: Table) -> list[str]:
-        """The classes of rows whose class no training row has; a row without a target has none."""
-        known = set(self.labels)
-        names = [scoring.as_label(value) for value in table.targets if not scoring.is_missing(value)]
-        return [name for name in names if name not in known]
+    def unseen(self, table: Table, among: Table | None = None) -> list[str]:
+        """The classes of rows whose class no training row has, or none of `among`; a row without a target has none."""
+        known = set(self.labels) if among is None else set(_named(among))
+        return [name for name in _named(table) if name not in known]
 
     def targets(self, table: Table) -> dict[str, np.ndarray]:
         """`label`, int64 [rows]."""
@@ -140,3 +139,8 @@ class Classification(Task):
 
     def _names(self, table: Table) -> Sequence[str]:
         return [scoring.as_label(value) for value in scoring.checked(table.targets, table.ids)]
+
+
+def _named(table: Table) -> list[str]:
+    """The classes of rows that have a target."""
+    return [scoring.as_label(value) for value in table.targets if not scoring.is_missing(value)]

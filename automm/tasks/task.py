@@ -66,8 +66,11 @@ class Task:
         """The arrays `loss` needs, each with a leading row axis; a target unseen in training scores as wrong."""
         raise NotImplementedError
 
-    def unseen(self, table: Table) -> list[str]:
-        """The classes of rows whose class no training row has, one entry a row; empty where targets are no classes."""
+    def unseen(self, table: Table, among: Table | None = None) -> list[str]:
+        """The classes of rows whose class no row of `among` has, one entry a row; empty where targets are no classes.
+
+        Without `among` that is the training table; it is the other folds' rows where `table` holds those of a fold.
+        """
         return []
 
     def label_numbers(self, table: Table) -> np.ndarray | None:

@@ -67,11 +67,14 @@ def make_result(trials):
             "rows": {"train": 98_000, "valid": 1000, "test": 2000},
             "skipped": [{"file": "/a/t.csv", "records": 101_003, "skipped": 3, "first": "row 7: <no> target."}],
             "columns": [
-                column("image", "image", missing={"train": 0, "test": 0}),
-                column("<note>", "text", reason="12 texts", missing={"train": 1204, "valid": 0, "test": 17}),
+                column("image", "image", missing={"train": 0, "valid": 0, "test": 0}),
+                column("<note>", "text", reason="12 texts", missing={"train": 1204, "valid": 3, "test": 17}),
                 column("number", "numeric", role="id", reason="running numbers"),
             ],
-            "unseen": {"test": {"rows": 45, "classes": 23, "commonest": {"<zebra>": 30, "yak": 2}}},
+            "unseen": {
+                "valid": {"rows": 2, "classes": 1, "commonest": {"yak": 2}},
+                "test": {"rows": 45, "classes": 23, "commonest": {"<zebra>": 30, "yak": 2}},
+            },
         },
         "stopped_by": "trials",
         "trials": {"total": len(trials), "completed": 5, "pruned": 20, "failed": 1},

@@ -343,10 +343,11 @@ def test_it_says_that_the_defaults_stay_and_what_was_trained_on(short, tmp_path)
 
 def test_the_page_says_what_columns_were_read_as_and_why(page, short, tmp_path):
     said = re.sub(r"\s+", " ", " ".join(Page(page).text))
-    assert "<note> text 1,204 of 98,000 train, 17 of 2,000 test 12 texts" in said
+    assert "<note> text 1,204 of 98,000 train, 3 of 1,000 validation, 17 of 2,000 test 12 texts" in said
     assert "number numeric, names rows, no input – running numbers" in said
+    assert "2 validation rows count as wrong" in said
     assert "image image none as said, or of the data set" in said
-    assert "45 rows of test count as wrong whatever is answered" in said
+    assert "45 test rows count as wrong whatever is answered" in said
     assert "<zebra> (30), yak (2) and 21 classes more." in said
     old = replace(short, result={**short.result, "data": {"rows": {"train": 3}}})
     assert "The run did not keep what it read." in write_report(tmp_path, old).read_text(encoding="utf-8")

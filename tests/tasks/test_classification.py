@@ -107,6 +107,20 @@ def test_classes_that_training_never_saw_are_counted_and_named_before_the_search
     assert not caplog.messages
 
 
+def test_under_cross_validation_every_fold_is_counted_against_the_others(caplog):
+    train, valid = table(["a", "a", "b", "yak", "emu", "yak"]), table(["b", "zebra", "emu"])
+    folds = np.array([1, 2, 1, 1, 2, 1, 0, 0, 0])  # of yaks both rows are in one fold, of emus one each in two
+    splits = Splits(train, valid, table(["zebra"]), folds=folds)
+    task = fitted(train.targets)
+    assert unseen(task, splits) == {"valid": {"zebra": 1, "yak": 2}, "test": {"zebra": 1}}
+    with caplog.at_level(logging.WARNING):
+        report_unseen(task, splits)
+    assert caplog.messages[0].startswith("3 of 9 validation rows count as wrong whatever is answered")
+    assert "(yak 2x, zebra 1x)" in caplog.messages[0]
+    again = Splits(train, table(["a"]), folds=np.array([1, 2, 1, 2, 1, 1, 0]))
+    assert unseen(task, again) == {"valid": {"b": 1, "emu": 1}}
+
+
 def test_ten_thousand_classes_are_learnt_like_few_and_said(caplog):
     many = [f"class {i % 10_000}" for i in range(20_000)]
     with caplog.at_level(logging.WARNING):
