@@ -84,7 +84,7 @@ class Table:
     targets: Sequence[Any]  # one a row; what the Task makes of it is the Task's business
     ids: Sequence[Any]  # one a row: what the row is called in results
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)  # str arrays [rows]: subsets metrics are split by
-    together: np.ndarray | None = None  # int64 [rows]: no split parts rows of one number; None = it may part any two
+    together: np.ndarray | None = None  # int64 [rows], >= 0: no split parts rows of one number; None = any two
 
     def __len__(self) -> int:
         return len(self.targets)

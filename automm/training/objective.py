@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from automm.data.field_store import FieldStore
-from automm.data.split import joined
+from automm.data.split import joined, take
 from automm.encoders.precomputed import Precomputed
 from automm.errors import OutOfRange
 from automm.model import (
@@ -276,7 +276,7 @@ class TrainingObjective:
         """What a candidate costs a training row; frozen encoders may be shared with candidates that read the same."""
         preprocessors = fit_preprocessors(candidate, self.schema, self.learnt)
         model = build_model(candidate, self.schema, self.task, preprocessors=preprocessors, seed=self.settings.seed)
-        head = replace_rows(self.train, _PROBE_ROWS)
+        head = take(self.train, np.arange(min(_PROBE_ROWS, len(self.train))))
         stores = {name: FieldStore(name, p, head.columns[name], 0) for name, p in preprocessors.items()}
         part = Part.of(head, stores, self.task)
         batch = next(iter(part.loader(batch_size=len(head), shuffle=False, seed=0)))
@@ -366,18 +366,6 @@ def only(table: Table, fields: tuple[str, ...] | None) -> Table:
         return table
     schema = Schema(tuple(f for f in table.schema.fields if f.role != "input" or f.name in fields))
     return replace(table, schema=schema, columns={name: table.columns[name] for name in fields})
-
-
-def replace_rows(table: Table, rows: int) -> Table:
-    """The first rows of a table."""
-    rows = min(rows, len(table))
-    return replace(
-        table,
-        columns={name: replace(c, index=c.index[:rows]) for name, c in table.columns.items()},
-        targets=table.targets[:rows],
-        ids=table.ids[:rows],
-        groups={name: g[:rows] for name, g in table.groups.items()},
-    )
 
 
 def write_gradients(save_to: Path, result: FitResult) -> None:
