@@ -1,29 +1,20 @@
-"""Files that lie behind http and https: downloaded once, and kept under a digest of the URL.
-
-The standard library's client serves: one request a file needs no more, and the packages that others bring (requests,
-httpx) change from one of their versions to the next.
-"""
+"""Files that lie behind http and https: downloaded once, and kept under a digest of the URL."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import logging
 import os
 import shutil
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
-import automm
+from automm.data.http_get import Limits, NotGot, content, said
 from automm.data.image_files import problem_of
 from automm.errors import DataError
 
@@ -34,18 +25,12 @@ Examine = Callable[[Path], object]
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8  # files
-_CHUNK = 1 << 16  # bytes
 _LARGEST = 100_000_000  # bytes of a file
 _SILENCE = 20.0  # seconds without a byte
-_LONGEST = 300.0  # seconds for a file: a server that trickles is given up too
+_LONGEST = 300.0  # seconds for a file and all that comes before it: a server that trickles is given up too
 _UNFINISHED = "unfinished"
 _FORGOTTEN = 3600.0  # seconds: what is unfinished for so long was left by a kill
 _PROGRESS_SECONDS = 10.0
-_PLAIN = "!#$%&'()*+,/:;=?@[]~"  # of a URL; what else it may not hold is quoted
-
-
-class _NotGot(Exception):
-    """A file that cannot be had; says why, in a phrase."""
 
 
 class Downloads:
@@ -55,13 +40,13 @@ class Downloads:
         folder: made when something is kept.
         largest: bytes; a larger file is refused.
         silence: seconds that a server may send nothing.
-        longest: seconds that one file may take.
+        longest: seconds that one file may take, connections, redirections and headers included.
     """
 
     def __init__(
         self, folder: Path, *, largest: int = _LARGEST, silence: float = _SILENCE, longest: float = _LONGEST
     ) -> None:
-        self.folder, self.largest, self.silence, self.longest = folder, largest, silence, longest
+        self.folder, self.limits = folder, Limits(largest, silence, longest)
         self._over = threading.Event()  # what still comes is wanted no more
 
     def path(self, url: str) -> Path:
@@ -87,8 +72,8 @@ class Downloads:
         if not lacking:
             return {}
         if offline():
-            said = "is not among what was downloaded before, and HF_HUB_OFFLINE forbids to download it: run without it"
-            return {url: f"{url} {said}" for url in lacking}
+            why = "is not among what was downloaded before, and HF_HUB_OFFLINE forbids to download it: run without it"
+            return {url: f"{url} {why}" for url in lacking}
         self._prepare()
         log.info("downloads: %d of %d files, into %s", len(lacking), len(wanted), self.folder)
         self._over.clear()
@@ -132,51 +117,23 @@ class Downloads:
         unfinished, kept = self.folder / _UNFINISHED / uuid.uuid4().hex, self.path(url)
         try:
             with unfinished.open("xb") as file:
-                for chunk in self._chunks(url):
+                for chunk in content(url, self.limits, self._over):
                     file.write(chunk)
             found = problem_of(examine, unfinished)
             if not found:
                 kept.parent.mkdir(exist_ok=True)
                 unfinished.replace(kept)
             return found.replace(str(unfinished), url)
-        except _NotGot as error:
+        except NotGot as error:
             return f"{url} cannot be downloaded: {error}"
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def _chunks(self, url: str) -> Iterator[bytes]:
-        """The content of a URL. What goes wrong in the network is _NotGot, so that an OSError is one of the disk."""
-        headers = {"User-Agent": f"automm/{automm.__version__}", "Accept": "*/*"}
-        try:
-            request = urllib.request.Request(_quoted(url), headers=headers)
-            with _opener().open(request, timeout=self.silence) as answer:
-                yield from self._content(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _NotGot(f"the answer is {error.code} {_said(error.reason)}") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            why = error.reason if isinstance(error, urllib.error.URLError) else error
-            if isinstance(why, TimeoutError):
-                raise _NotGot(f"nothing came for {self.silence:g} s") from error
-            raise _NotGot(_said(why)) from error
-
-    def _content(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
-        began, size = time.monotonic(), 0
-        while chunk := answer.read1(_CHUNK):
-            size += len(chunk)
-            if size + (answer.length or 0) > self.largest:
-                raise _NotGot(f"it has more than {self.largest / 1e6:g} MB")
-            if time.monotonic() - began > self.longest or self._over.is_set():
-                raise _NotGot(f"it is not complete after {self.longest:g} s")
-            yield chunk
-        if answer.length:
-            raise _NotGot(f"the answer was cut short: {answer.length} of {size + answer.length} bytes are missing")
-
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(
-            f"downloads cannot be kept in {self.folder}: {_said(error)}. Next: make room there, or name another "
+            f"downloads cannot be kept in {self.folder}: {said(error)}. Next: make room there, or name another "
             "folder with cache_dir."
         )
 
@@ -189,15 +146,15 @@ def offline() -> bool:
 def _collected(jobs: Mapping[str, Future[str]], *, stop: bool) -> dict[str, str]:
     """What went wrong by URL, looked at in the order in which they are asked for; now and then a word in the log."""
     failed: dict[str, str] = {}
-    said = time.monotonic()
+    told = time.monotonic()
     for done, (url, job) in enumerate(jobs.items(), 1):
         if problem := job.result():
             failed[url] = problem
             if stop:
                 return failed
-        if time.monotonic() - said > _PROGRESS_SECONDS and done < len(jobs):
+        if time.monotonic() - told > _PROGRESS_SECONDS and done < len(jobs):
             log.info("downloads: %d of %d files, %d failed", done, len(jobs), len(failed))
-            said = time.monotonic()
+            told = time.monotonic()
     log.info("downloads: %d files are there, %d failed", len(jobs) - len(failed), len(failed))
     return failed
 
@@ -208,34 +165,3 @@ def _holds(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
-
-
-@cache
-def _opener() -> urllib.request.OpenerDirector:
-    """A client of http and https alone: whatever an answer redirects to, no file is opened, and no other service."""
-    client = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        client.add_handler(handler())
-    return client
-
-
-def _quoted(url: str) -> str:
-    """A URL as a request may hold it: tables have them with spaces and letters of other alphabets."""
-    parts = urlsplit(url)
-    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
-    rest = (quote(part, safe=_PLAIN) for part in (parts.path, parts.query))
-    return urlunsplit((parts.scheme, host, *rest, ""))
-
-
-def _said(why: object) -> str:
-    """An error's own words, on one line."""
-    text = why.strerror or str(why) if isinstance(why, OSError) else str(why)
-    return " ".join(text.split()).rstrip(".") or type(why).__name__

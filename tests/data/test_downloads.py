@@ -5,7 +5,9 @@ import io
 import logging
 import multiprocessing
 import os
+import socketserver
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -193,6 +195,12 @@ def test_a_redirection_to_another_place_is_followed(site, tmp_path):
     assert downloads.path(f"{site.url}/a").read_bytes() == png(7)
 
 
+def test_the_body_of_a_redirection_is_not_read(site, tmp_path):
+    site.answers["/a"] = 302, {"Location": "/b", "Content-Length": "30000000"}, b"less than that"
+    site.answers["/b"] = 200, {}, png(7)
+    assert Downloads(tmp_path, largest=1000).fetch({f"{site.url}/a": image_size}, stop=True) == {}
+
+
 def test_a_file_may_not_be_too_large_whether_it_says_so_or_not(site, tmp_path):
     site.answers["/says"] = 200, {}, png()
     site.answers["/does%20not%20say"] = 200, {"Transfer-Encoding": "chunked"}, b"80\r\n" + bytes(128) + b"\r\n0\r\n\r\n"
@@ -214,6 +222,69 @@ def test_a_server_that_is_silent_or_too_slow_or_not_there_is_given_up(site, tmp_
     site.close()
     (why,) = Downloads(tmp_path).fetch({f"{site.url}/gone": image_size}, stop=False).values()
     assert "Connection refused" in why
+
+
+class Trickle:
+    """A server that answers `first` and then `again` without an end, a little at a time."""
+
+    MOST = 500  # times, 5 s: one that nobody gives up ends too
+
+    def __init__(self, first, again):
+        self.sent, self.began = 0, threading.Event()
+        trickle = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                self.request.recv(1000)
+                trickle.began.set()
+                with contextlib.suppress(OSError):
+                    self.request.sendall(first)
+                    while trickle.sent < trickle.MOST:
+                        self.request.sendall(again)
+                        trickle.sent += 1
+                        time.sleep(0.01)
+
+        self._server = socketserver.TCPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/a.png"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+TRICKLES = {
+    "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"),
+    "answers that say to wait": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the size of a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "what comes after the last chunk": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
+        b"X: 1\r\n",
+    ),
+    "the file": (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"a"),
+}
+
+
+@pytest.mark.parametrize("case", TRICKLES)
+def test_a_server_that_trickles_is_given_up(site, case, tmp_path):
+    with Trickle(*TRICKLES[case]) as server:
+        failed = Downloads(tmp_path, longest=0.1).fetch({server.url: image_size}, stop=False)
+    assert failed == {server.url: f"{server.url} cannot be downloaded: it is not complete after 0.1 s"}
+    assert server.sent < server.MOST
+
+
+def test_what_trickles_ends_with_the_first_that_fails(site, tmp_path):
+    site.answers["/gone"] = 404, {}, None  # answers when the other one is on its way
+    with Trickle(*TRICKLES["headers"]) as server:
+        server.began = site.silent
+        failed = Downloads(tmp_path).fetch({f"{site.url}/gone": image_size, server.url: image_size}, stop=True)
+    assert list(failed) == [f"{site.url}/gone"]
+    assert server.sent < server.MOST
 
 
 @pytest.mark.parametrize(
