@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ Examine = Callable[[Path], object]
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8  # files
+_AHEAD = 1000  # files that wait for their turn, at 2 KB: there may be a million
 _LARGEST = 100_000_000  # bytes of a file
 _SILENCE = 20.0  # seconds without a byte
 _LONGEST = 300.0  # seconds for a file and all that comes before it: a server that trickles is given up too
@@ -79,8 +81,8 @@ class Downloads:
         self._over.clear()
         pool = ThreadPoolExecutor(_AT_ONCE, "automm-download")
         try:
-            jobs = {url: pool.submit(self._problem, url, wanted[url]) for url in lacking}
-            return _collected(jobs, stop=stop)
+            jobs = _ahead(lambda url: pool.submit(self._problem, url, wanted[url]), lacking)
+            return _collected(jobs, len(lacking), stop=stop)
         finally:
             self._over.set()
             pool.shutdown(cancel_futures=True)
@@ -143,19 +145,30 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def _collected(jobs: Mapping[str, Future[str]], *, stop: bool) -> dict[str, str]:
+def _ahead(submit: Callable[[str], Future[str]], urls: Iterable[str]) -> Iterator[tuple[str, Future[str]]]:
+    """The job of every URL, in order; no more of them are on their way at a time than memory has room for."""
+    jobs: deque[tuple[str, Future[str]]] = deque()
+    for url in urls:
+        jobs.append((url, submit(url)))
+        if len(jobs) == _AHEAD:
+            yield jobs.popleft()
+    while jobs:
+        yield jobs.popleft()
+
+
+def _collected(jobs: Iterable[tuple[str, Future[str]]], number: int, *, stop: bool) -> dict[str, str]:
     """What went wrong by URL, looked at in the order in which they are asked for; now and then a word in the log."""
     failed: dict[str, str] = {}
     told = time.monotonic()
-    for done, (url, job) in enumerate(jobs.items(), 1):
+    for done, (url, job) in enumerate(jobs, 1):
         if problem := job.result():
             failed[url] = problem
             if stop:
                 return failed
-        if time.monotonic() - told > _PROGRESS_SECONDS and done < len(jobs):
-            log.info("downloads: %d of %d files, %d failed", done, len(jobs), len(failed))
+        if time.monotonic() - told > _PROGRESS_SECONDS and done < number:
+            log.info("downloads: %d of %d files, %d failed", done, number, len(failed))
             told = time.monotonic()
-    log.info("downloads: %d files are there, %d failed", len(jobs) - len(failed), len(failed))
+    log.info("downloads: %d files are there, %d failed", number - len(failed), len(failed))
     return failed
 
 

@@ -8,6 +8,8 @@ import os
 import socketserver
 import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 from tables_of_things import failure, load, rows, write_csv
 
+from automm.data import downloads
 from automm.data.cell_files import CellFiles
 from automm.data.downloads import Downloads
 from automm.errors import DataError
@@ -177,6 +180,25 @@ def test_the_first_that_fails_ends_it(site, table, tmp_path):
     assert list(Downloads(tmp_path).fetch(wanted, stop=False)) == [f"{site.url}/img/{at}.png" for at in (0, 19)]
 
 
+def test_few_wait_for_their_turn(tmp_path, monkeypatch):
+    """A job takes 2 KB, and a table may have a million of them."""
+    alive, most = weakref.WeakSet(), []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *args):
+            job = super().submit(*args)
+            alive.add(job)
+            most.append(len(alive))
+            return job
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(downloads, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(downloads, "_AHEAD", 10)
+    urls = [f"http://[{at}" for at in range(200)]
+    assert list(Downloads(tmp_path).fetch(dict.fromkeys(urls, image_size), stop=False)) == urls
+    assert max(most) < 40
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://example.org/a.png", "s3://bucket/a.png"])
 def test_other_services_are_never_used(site, table, url):
     linked = [{**row, "picture": f"{site.url}/{row['picture']}"} for row in rows()]
@@ -190,9 +212,9 @@ def test_other_services_are_never_used(site, table, url):
 def test_a_redirection_to_another_place_is_followed(site, tmp_path):
     site.answers["/a"] = 301, {"Location": "/b"}, b""
     site.answers["/b"] = 200, {}, png(7)
-    downloads = Downloads(tmp_path)
-    assert downloads.fetch({f"{site.url}/a": image_size}, stop=True) == {}
-    assert downloads.path(f"{site.url}/a").read_bytes() == png(7)
+    here = Downloads(tmp_path)
+    assert here.fetch({f"{site.url}/a": image_size}, stop=True) == {}
+    assert here.path(f"{site.url}/a").read_bytes() == png(7)
 
 
 def test_the_body_of_a_redirection_is_not_read(site, tmp_path):
@@ -204,9 +226,8 @@ def test_the_body_of_a_redirection_is_not_read(site, tmp_path):
 def test_a_file_may_not_be_too_large_whether_it_says_so_or_not(site, tmp_path):
     site.answers["/says"] = 200, {}, png()
     site.answers["/does%20not%20say"] = 200, {"Transfer-Encoding": "chunked"}, b"80\r\n" + bytes(128) + b"\r\n0\r\n\r\n"
-    downloads = Downloads(tmp_path, largest=60)
     urls = [f"{site.url}/{name}" for name in ("says", "does not say")]
-    failed = downloads.fetch(dict.fromkeys(urls, image_size), stop=False)
+    failed = Downloads(tmp_path, largest=60).fetch(dict.fromkeys(urls, image_size), stop=False)
     assert failed == {url: f"{url} cannot be downloaded: it has more than 6e-05 MB" for url in urls}
     assert kept(tmp_path.parent) == []
 
@@ -301,11 +322,11 @@ def test_what_a_kill_left_is_taken_away_and_does_no_harm(site, tmp_path):
         path.write_bytes(png()[:20])
     os.utime(old, (0, 0))
     site.answers["/a.png"] = 200, {}, png()
-    downloads, url = Downloads(tmp_path), f"{site.url}/a.png"
-    downloads.path(url).parent.mkdir()
-    downloads.path(url).touch()  # as a loss of power may leave it
-    assert downloads.fetch({url: image_size}, stop=True) == {}
-    assert downloads.path(url).read_bytes() == png()
+    here, url = Downloads(tmp_path), f"{site.url}/a.png"
+    here.path(url).parent.mkdir()
+    here.path(url).touch()  # as a loss of power may leave it
+    assert here.fetch({url: image_size}, stop=True) == {}
+    assert here.path(url).read_bytes() == png()
     assert (old.exists(), young.exists()) == (False, True)
 
 
