@@ -28,7 +28,7 @@ narrowing
 option_types
 presets registry settings
 hydra_names trial
-space paths
+space paths offline
 types errors
 """  # one line a layer: what may import those below it, and its own package
 DEPTH = {name: depth for depth, line in enumerate(LAYERS.split("\n")) for name in line.split()}

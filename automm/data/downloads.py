@@ -18,6 +18,7 @@ from pathlib import Path
 from automm.data.http_get import Limits, NotGot, content, said
 from automm.data.image_files import problem_of
 from automm.errors import DataError
+from automm.offline import offline
 
 FOLDER = "downloads"  # below the cache directory
 
@@ -73,8 +74,8 @@ class Downloads:
         lacking = [url for url in wanted if not _holds(self.path(url))]
         if not lacking:
             return {}
-        if offline():
-            why = "is not among what was downloaded before, and HF_HUB_OFFLINE forbids to download it: run without it"
+        if forbids := offline():
+            why = f"is not among what was downloaded before, and {forbids} forbids to download it: run without it"
             return {url: f"{url} {why}" for url in lacking}
         self._prepare()
         log.info("downloads: %d of %d files, into %s", len(lacking), len(wanted), self.folder)
@@ -138,11 +139,6 @@ class Downloads:
             f"downloads cannot be kept in {self.folder}: {said(error)}. Next: make room there, or name another "
             "folder with cache_dir."
         )
-
-
-def offline() -> bool:
-    """Whether the user forbade downloads by HF_HUB_OFFLINE."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _ahead(submit: Callable[[str], Future[str]], urls: Iterable[str]) -> Iterator[tuple[str, Future[str]]]:

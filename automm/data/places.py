@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from automm.data.json_records import need_path
 from automm.data.table_files import SUFFIXES, Cells, OfBytes, made_of, plain_values, read_cells
 from automm.errors import DataError, MissingExtra
+from automm.offline import offline
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 _SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -112,8 +112,8 @@ def _unreadable(place: Place, error: Exception) -> str:
             f"{place} is a folder, and datasets finds no data set in it: {said}. Next: name a table, or a folder that "
             "Dataset.save_to_disk wrote."
         )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    hint = "HF_HUB_OFFLINE is set, and it is not among what was downloaded before" if offline else said
+    forbids = offline()
+    hint = f"{forbids} is set, and it is not among what was downloaded before" if forbids else said
     return (
         f"{place} is no file or folder here, and as a data set of the hub it cannot be read: {hint}. "
         "Next: check the path or the name, or save it to a folder where there is a network."

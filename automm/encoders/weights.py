@@ -6,7 +6,6 @@ weights: null | default | hf-hub:org/name | local-dir:/path | file:/path
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from automm.errors import ConfigError, near_miss
+from automm.offline import offline
 
 Source = Literal["none", "default", "hf-hub", "local-dir", "file"]
 _FORMS = "null, default, hf-hub:org/name, local-dir:/path, file:/path"
@@ -161,12 +161,6 @@ def load_state(path: Path) -> dict[str, Any]:
     return dict(state.get("state_dict", state))
 
 
-def offline() -> bool:
-    """Whether the user forbade downloads by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
-    values = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
-
-
 def _guess(text: str, prefix: str) -> str:
     if text.lower() in ("none", "null", ""):
         return "Did you mean null (no quotes), random initialisation?"
@@ -178,10 +172,10 @@ def _guess(text: str, prefix: str) -> str:
 
 
 def _reason(error: Exception, weights: Weights) -> str:
-    if isinstance(error, OSError) and weights.source in ("default", "hf-hub") and offline():
+    if isinstance(error, OSError) and weights.source in ("default", "hf-hub") and (forbids := offline()):
         return (
-            "it is not in the local hub cache, and HF_HUB_OFFLINE forbids to download it. Next: run once without "
-            "HF_HUB_OFFLINE, or copy the files here and use weights=local-dir:/path, or weights=null (random)."
+            f"it is not in the local hub cache, and {forbids} forbids to download it. Next: run once without "
+            f"{forbids}, or copy the files here and use weights=local-dir:/path, or weights=null (random)."
         )
     said = " ".join(str(error).split())[:300] or type(error).__name__
     return f"{said} Next: {_NEXT[weights.source]}."

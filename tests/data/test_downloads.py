@@ -79,7 +79,7 @@ class Site:
 
 @pytest.fixture
 def site(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     site = Site()
     yield site
@@ -124,15 +124,16 @@ def test_each_is_downloaded_once_and_kept(site, table, tmp_path, caplog):
     assert len(kept(tmp_path)) == 20
 
 
-def test_without_a_network_what_is_kept_serves_and_the_rest_is_named(site, table, monkeypatch, caplog):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "img/0.png is not among what was downloaded before, and HF_HUB_OFFLINE forbids" in failure(table, urls=True)
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_without_a_network_what_is_kept_serves_and_the_rest_is_named(variable, site, table, monkeypatch, caplog):
+    monkeypatch.setenv(variable, "1")
+    assert f"img/0.png is not among what was downloaded before, and {variable} forbids" in failure(table, urls=True)
     assert "none of its 40 records can be used" in failure(table, urls=True, on_error="skip")
     assert site.asked == []
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.delenv(variable)
     site.answers["/img/3.png"] = 404, {}, b"gone"
     assert load(table, urls=True, on_error="skip")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv(variable, "1")
     with caplog.at_level(logging.WARNING):
         load(table, urls=True, on_error="skip")
     assert "skipped 2 of 40" in caplog.text

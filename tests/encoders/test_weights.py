@@ -6,8 +6,9 @@ import torch
 from cases import build
 from safetensors.torch import save_file
 
-from automm.encoders.weights import Weights, load_state, loading, offline, parse_weights
+from automm.encoders.weights import Weights, load_state, loading, parse_weights
 from automm.errors import ConfigError
+from automm.offline import offline
 
 
 def test_the_five_forms(tmp_path, monkeypatch):
