@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import automm
 from automm.data.image_files import Check, Raw, broken_files
 from automm.runtime.audio import check_readable, duration
+
+CLIP_CHECKS: dict[Check, Callable[[Any], object]] = {"header": duration, "decode": check_readable}
 
 
 def broken_clips(clips: Sequence[Raw], mode: Check, cache_dir: Path | None = None) -> dict[Raw, str]:
@@ -19,5 +22,4 @@ def broken_clips(clips: Sequence[Raw], mode: Check, cache_dir: Path | None = Non
     Raises:
         MissingExtra: a format needs a package that is not installed.
     """
-    examine: Callable[[Raw], object] = duration if mode == "header" else check_readable
-    return broken_files(clips, examine, f"audio {mode}, automm {automm.__version__}", cache_dir)
+    return broken_files(clips, CLIP_CHECKS[mode], f"audio {mode}, automm {automm.__version__}", cache_dir)

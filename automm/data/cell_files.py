@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from automm.data.audio_files import broken_clips
+from automm.data.audio_files import CLIP_CHECKS, broken_clips
 from automm.data.downloads import FOLDER, Downloads, Examine
-from automm.data.image_files import Check, broken_images, check_image, forbidden
-from automm.runtime.audio import check_readable, duration
+from automm.data.image_files import IMAGE_CHECKS, Check, broken_images, forbidden
 from automm.runtime.urls import may_download
 from automm.types import Modality
 
 Columns = dict[str, list[Any]]  # raw values by column; None is a missing one
 
-_ONE: dict[Check, dict[Modality, Examine]] = {
-    "header": {"image": partial(check_image, whole=False), "audio": duration},
-    "decode": {"image": partial(check_image, whole=True), "audio": check_readable},
-}
+_ONE: dict[Modality, Mapping[Check, Examine]] = {"image": IMAGE_CHECKS, "audio": CLIP_CHECKS}
 _BROKEN: dict[Modality, Callable[..., dict[Any, str]]] = {"image": broken_images, "audio": broken_clips}
 
 
@@ -83,7 +78,7 @@ class CellFiles:
     ) -> tuple[Columns, dict[str, str], dict[Any, str]]:
         """The columns with paths for URLs; the URL of each such path; what is wrong with those that cannot be had."""
         downloads = Downloads(cache_dir / FOLDER)
-        wanted = {url: _ONE[self.check][modalities[name]] for name, url in _urls(columns, named)}
+        wanted = {url: _ONE[modalities[name]][self.check] for name, url in _urls(columns, named)}
         paths = {url: str(downloads.path(url)) for url in wanted}
         failed = downloads.fetch(wanted, stop=self.stop)
         here = {n: [paths.get(c, c) for c in cells] if n in named else cells for n, cells in columns.items()}

@@ -121,8 +121,7 @@ def broken_images(images: Sequence[Raw], mode: Check, cache_dir: Path | None = N
     `header` opens every image; `decode` reads it to the end as well, which alone finds one that was cut short. With a
     `cache_dir`, files that passed before and whose size and time stamp are as they were are not read again.
     """
-    check = f"image {mode}, Pillow {PIL.__version__}"
-    return broken_files(images, partial(check_image, whole=mode == "decode"), check, cache_dir)
+    return broken_files(images, IMAGE_CHECKS[mode], f"image {mode}, Pillow {PIL.__version__}", cache_dir)
 
 
 def broken_files(
@@ -176,3 +175,9 @@ def _reads(image: str | bytes | Path) -> bool:
     except (OSError, SyntaxError, ValueError, EOFError):
         return False  # `decode` gives the verdict and its wording
     return True
+
+
+IMAGE_CHECKS: dict[Check, Callable[[Any], object]] = {
+    "header": partial(check_image, whole=False),
+    "decode": partial(check_image, whole=True),
+}
