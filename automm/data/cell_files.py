@@ -10,6 +10,7 @@ from typing import Any
 from automm.data.audio_files import CLIP_CHECKS, broken_clips
 from automm.data.downloads import FOLDER, Downloads, Examine
 from automm.data.image_files import IMAGE_CHECKS, Check, broken_images, forbidden
+from automm.errors import MissingExtra
 from automm.runtime.urls import may_download
 from automm.types import Modality
 
@@ -68,7 +69,10 @@ class CellFiles:
             own = found - sources.keys()
             bad = {cell: why for cell in own if (why := forbidden(cell, folder, outside=self.outside))} | failed
             readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
-            broken = broken_ones(readable, self.check, cache_dir)
+            try:
+                broken = broken_ones(readable, self.check, cache_dir)
+            except MissingExtra as error:
+                raise MissingExtra(_with_urls(str(error), sources)) from error
             bad |= {c: why.replace(c, sources[c]) if c in sources else why for c, why in broken.items()}
             problems |= dict.fromkeys(names, bad)
         return columns, problems
@@ -83,6 +87,14 @@ class CellFiles:
         failed = downloads.fetch(wanted, stop=self.stop)
         here = {n: [paths.get(c, c) for c in cells] if n in named else cells for n, cells in columns.items()}
         return here, {path: url for url, path in paths.items()}, {paths[url]: why for url, why in failed.items()}
+
+
+def _with_urls(message: str, sources: Mapping[str, str]) -> str:
+    """A message with URLs for the paths where their files are kept."""
+    for path in sources:
+        if path in message:
+            message = message.replace(path, sources[path])
+    return message
 
 
 def _urls(columns: Columns, names: list[str]) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from automm.data.http_get import Limits, NotGot, content, said
 from automm.data.image_files import problem_of
-from automm.errors import DataError
+from automm.errors import DataError, MissingExtra
 from automm.offline import offline
 
 FOLDER = "downloads"  # below the cache directory
@@ -62,7 +62,7 @@ class Downloads:
 
         Args:
             wanted: by URL, in the order in which they are asked for: what raises DataError for a file that is of no
-                use, which is then not kept.
+                use, which is then not kept. One that needs a package that is not installed is.
             stop: at the first file that cannot be had; those that come after it are left where they are.
 
         Returns:
@@ -122,7 +122,7 @@ class Downloads:
             with unfinished.open("xb") as file:
                 for chunk in content(url, self.limits, self._over):
                     file.write(chunk)
-            found = problem_of(examine, unfinished)
+            found = _fault(examine, unfinished)
             if not found:
                 kept.parent.mkdir(exist_ok=True)
                 unfinished.replace(kept)
@@ -166,6 +166,14 @@ def _collected(jobs: Iterable[tuple[str, Future[str]]], number: int, *, stop: bo
             told = time.monotonic()
     log.info("downloads: %d files are there, %d failed", number - len(failed), len(failed))
     return failed
+
+
+def _fault(examine: Examine, file: Path) -> str:
+    """As `problem_of`; where a package that is not installed could tell, none is known: who reads the file says so."""
+    try:
+        return problem_of(examine, file)
+    except MissingExtra:
+        return ""
 
 
 def _holds(path: Path) -> bool:

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import socketserver
+import sys
 import threading
 import time
 import weakref
@@ -14,13 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from tables_of_things import failure, load, rows, write_csv
 
 from automm.data import downloads
 from automm.data.cell_files import CellFiles
 from automm.data.downloads import Downloads
-from automm.errors import DataError
+from automm.errors import DataError, MissingExtra
 from automm.runtime.audio import decode as decode_clip
 from automm.runtime.images import decode, image_size
 from automm.runtime.wav import wav_bytes
@@ -369,6 +371,21 @@ def test_what_is_served_downloads_nothing(site):
         with pytest.raises(DataError, match=r"is a URL, and nothing is downloaded here. Next: download the file"):
             read(f"{site.url}/a.png")
     assert site.asked == []
+
+
+def test_clips_that_need_a_package_are_kept_until_it_is_there(site, tmp_path, monkeypatch):
+    clip = io.BytesIO()
+    soundfile.write(clip, np.zeros(50, np.int16), 8000, format="FLAC")
+    site.answers["/a"] = 200, {}, clip.getvalue()
+    files = CellFiles("decode", outside=False, urls=True, stop=False)
+    asked = {"clip": [f"{site.url}/a"]}, {"clip": "audio"}, tmp_path, tmp_path
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "soundfile", None)
+        for _ in range(2):
+            with pytest.raises(MissingExtra, match=rf"^{site.url}/a is no plain WAV file.*automm\[audio\]"):
+                files.examine(*asked)
+    assert files.examine(*asked)[1] == {"clip": {}}
+    assert site.asked == ["/a"]
 
 
 def test_clips_may_be_urls_too(site, tmp_path):
