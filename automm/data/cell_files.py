@@ -11,6 +11,7 @@ from automm.data.audio_files import CLIP_CHECKS, broken_clips
 from automm.data.downloads import FOLDER, Downloads, Examine
 from automm.data.image_files import IMAGE_CHECKS, Check, broken_images, forbidden
 from automm.errors import MissingExtra
+from automm.offline import offline
 from automm.runtime.urls import may_download
 from automm.types import Modality
 
@@ -56,37 +57,53 @@ class CellFiles:
             MissingExtra: a clip needs a package that is not installed.
         """
         named = [name for name in columns if modalities[name] in _BROKEN]
+        downloads = Downloads(cache_dir / FOLDER)
         sources: dict[str, str] = {}
         failed: dict[Any, str] = {}
         if self.urls:
-            columns, sources, failed = self._fetched(columns, named, modalities, cache_dir)
+            columns, sources, failed = self._fetched(columns, named, modalities, downloads)
             if failed and self.stop:
                 return columns, dict.fromkeys(named, failed)
-        problems: dict[str, dict[Any, str]] = {}
-        for modality, broken_ones in _BROKEN.items():
-            names = [name for name in named if modalities[name] == modality]
-            found = {cell for name in names for cell in columns[name] if cell is not None}
-            own = found - sources.keys()
-            bad = {cell: why for cell in own if (why := forbidden(cell, folder, outside=self.outside))} | failed
-            readable = sorted(found - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
-            try:
-                broken = broken_ones(readable, self.check, cache_dir)
-            except MissingExtra as error:
-                raise MissingExtra(_with_urls(str(error), sources)) from error
-            bad |= {c: why.replace(c, sources[c]) if c in sources else why for c, why in broken.items()}
-            problems |= dict.fromkeys(names, bad)
-        return columns, problems
+        problems: dict[Modality, dict[Any, str]] = {}
+        for modality in _BROKEN:
+            cells = {cell for name in named if modalities[name] == modality for cell in columns[name]} - {None}
+            problems[modality] = self._problems(modality, cells - failed.keys(), sources, folder, cache_dir)
+        for bad in problems.values():
+            for path in bad.keys() & sources.keys():
+                failed[path] = _spoilt(bad[path], path, sources[path], downloads)
+        return columns, {name: problems[modalities[name]] | failed for name in named}
 
     def _fetched(
-        self, columns: Columns, named: list[str], modalities: Mapping[str, Modality], cache_dir: Path
+        self, columns: Columns, named: list[str], modalities: Mapping[str, Modality], downloads: Downloads
     ) -> tuple[Columns, dict[str, str], dict[Any, str]]:
         """The columns with paths for URLs; the URL of each such path; what is wrong with those that cannot be had."""
-        downloads = Downloads(cache_dir / FOLDER)
         wanted = {url: _ONE[modalities[name]][self.check] for name, url in _urls(columns, named)}
         paths = {url: str(downloads.path(url)) for url in wanted}
         failed = downloads.fetch(wanted, stop=self.stop)
         here = {n: [paths.get(c, c) for c in cells] if n in named else cells for n, cells in columns.items()}
         return here, {path: url for url, path in paths.items()}, {paths[url]: why for url, why in failed.items()}
+
+    def _problems(
+        self, modality: Modality, cells: set[Any], sources: Mapping[str, str], folder: Path, cache_dir: Path
+    ) -> dict[Any, str]:
+        """What is wrong with each of these cells that may not or cannot be read, in a phrase."""
+        own = cells - sources.keys()
+        bad = {cell: why for cell in own if (why := forbidden(cell, folder, outside=self.outside))}
+        readable = sorted(cells - bad.keys(), key=lambda cell: (isinstance(cell, bytes), cell))
+        try:
+            return bad | _BROKEN[modality](readable, self.check, cache_dir)
+        except MissingExtra as error:
+            raise MissingExtra(_with_urls(str(error), sources)) from error
+
+
+def _spoilt(why: str, path: str, url: str, downloads: Downloads) -> str:
+    """What is wrong with a file that was kept, in words of its URL; it is deleted where another can be had."""
+    why = why.replace(path, url)
+    if offline():
+        return why
+    if downloads.forget(url):
+        return f"{why}; what was kept of it is deleted, and the next run downloads it anew"
+    return f"{why}; it would be downloaded anew without {path}, which cannot be deleted"
 
 
 def _with_urls(message: str, sources: Mapping[str, str]) -> str:

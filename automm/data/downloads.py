@@ -102,6 +102,14 @@ class Downloads:
         shutil.rmtree(self.folder, ignore_errors=True)
         return before - sum(self.sizes())
 
+    def forget(self, url: str) -> bool:
+        """Delete what is kept of a URL, so that it is downloaded anew; whether it is gone."""
+        try:
+            self.path(url).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
     def _prepare(self) -> None:
         """Make the folder, and take away what a kill left in it."""
         unfinished = self.folder / _UNFINISHED

@@ -12,6 +12,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +174,47 @@ def test_a_download_that_fails_is_named_or_skipped_and_counted(site, table, case
     assert len(kept(tmp_path)) == 19
     site.answers["/img/2.png"] = 200, {}, png()
     assert load(table, urls=True)
+
+
+def test_what_is_kept_and_damaged_is_downloaded_anew(site, table, tmp_path, monkeypatch):
+    site.answers["/img/2.png"] = 200, {}, noise()[:-1000]  # opens, and does not decode
+    assert load(table, urls=True, check_images="header")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert failure(table, urls=True).count("anew") == 0
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    said = failure(table, urls=True)
+    assert f"row 5: image file '{site.url}/img/2.png' cannot be read: OSError: " in said
+    assert "; what was kept of it is deleted, and the next run downloads it anew. Next: " in said
+    assert str(tmp_path / "downloads") not in said
+    assert len(kept(tmp_path)) == 19
+    site.answers["/img/2.png"] = 200, {}, png()
+    assert load(table, urls=True)
+    assert site.asked.count("/img/2.png") == 2
+
+
+def test_what_is_kept_and_damaged_and_cannot_be_deleted_is_named(site, tmp_path, monkeypatch):
+    site.answers["/a"] = 200, {}, noise()[:-1000]
+    asked = {"picture": [f"{site.url}/a"]}, {"picture": "image"}, tmp_path, tmp_path
+    CellFiles("header", outside=False, urls=True, stop=False).examine(*asked)
+
+    def read_only(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    broken = CellFiles("decode", outside=False, urls=True, stop=False).examine(*asked)[1]
+    ((path, why),) = broken["picture"].items()
+    assert why.startswith(f"image file '{site.url}/a' cannot be read")
+    assert why.endswith(f"; it would be downloaded anew without {path}, which cannot be deleted")
+
+
+def test_a_file_that_one_column_cannot_read_is_gone_for_the_others_too(site, tmp_path):
+    site.answers["/a"] = 200, {}, png()
+    files, url = CellFiles("decode", outside=False, urls=True, stop=False), f"{site.url}/a"
+    assert files.examine({"picture": [url]}, {"picture": "image"}, tmp_path, tmp_path)[1] == {"picture": {}}
+    both = {"picture": [url], "clip": [url]}
+    columns, broken = files.examine(both, {"picture": "image", "clip": "audio"}, tmp_path, tmp_path)[:2]
+    assert set(broken["picture"]) == set(broken["clip"]) == set(columns["picture"])
+    assert kept(tmp_path) == []
 
 
 def test_the_first_that_fails_ends_it(site, table, tmp_path):
