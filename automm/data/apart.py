@@ -15,13 +15,27 @@ log = logging.getLogger(__name__)
 _EXACT = 1 << 53  # whole numbers below are floats too
 
 
-def check_disjoint(first: Sequence[Any], second: Sequence[Any], *, names: tuple[str, str], what: str) -> None:
+def check_disjoint(
+    first: Sequence[Any],
+    second: Sequence[Any],
+    *,
+    names: tuple[str, str],
+    what: str,
+    shown: Mapping[str, str] | None = None,
+) -> None:
     """Raise unless no value of `first` is in `second`.
+
+    Args:
+        first: values of one set.
+        second: values of the other.
+        names: of the two sets.
+        what: a value is.
+        shown: what messages call a value, where that is not the value.
 
     Raises:
         DataError: leakage; the message counts the shared values and shows three.
     """
-    shared = sorted(map(str, set(first) & set(second)))
+    shared = sorted((shown or {}).get(value, value) for value in map(str, set(first) & set(second)))
     if shared:
         some = ", ".join(f"{value:.80}" for value in shared[:3])  # bytes of an image are longer
         raise DataError(
@@ -43,7 +57,12 @@ def check_apart(splits: Splits, field: str) -> None:
 
 
 def check_tables(
-    tables: Mapping[str, Table], beside: Mapping[str, Mapping[str, list[Any]]], group: str | None, *, copies: bool
+    tables: Mapping[str, Table],
+    beside: Mapping[str, Mapping[str, list[Any]]],
+    group: str | None,
+    urls: Mapping[str, str],
+    *,
+    copies: bool,
 ) -> None:
     """Raise where two of a run's tables share a file or a group; say how many rows they share that are copies.
 
@@ -51,6 +70,7 @@ def check_tables(
         tables: by split, `train` and whichever of `valid` and `test` there is.
         beside: by split and column, cells that are no input; the group's among them.
         group: the column whose rows belong together, if one was named.
+        urls: by path, of files that were downloaded; messages name those.
         copies: whether rows alike in all inputs are copies (`repeats`).
 
     Raises:
@@ -66,8 +86,8 @@ def check_tables(
             check_disjoint(list(known[0]), list(known[1]), names=pair, what=f"value of {group!r}")
         for field in tables[one].schema.inputs:
             if field.modality in FILES:
-                shown = [tables[split].columns[field.name].values for split in (one, other)]
-                check_disjoint(*shown, names=pair, what=f"{field.name!r} {field.modality}")
+                files = [tables[split].columns[field.name].values for split in (one, other)]
+                check_disjoint(*files, names=pair, what=f"{field.name!r} {field.modality}", shown=urls)
         if not copies:
             continue
         alike = [{_row_key(tables[t], i) for i in range(len(tables[t]))} for t in (one, other)]

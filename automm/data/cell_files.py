@@ -39,7 +39,7 @@ class CellFiles:
 
     def examine(
         self, columns: Columns, modalities: Mapping[str, Modality], folder: Path, cache_dir: Path
-    ) -> tuple[Columns, dict[str, dict[Any, str]]]:
+    ) -> tuple[Columns, dict[str, dict[Any, str]], dict[str, str]]:
         """Look at every file once.
 
         Args:
@@ -49,8 +49,8 @@ class CellFiles:
             cache_dir: where downloads are kept, and which files passed.
 
         Returns:
-            The columns, with the path where its file is kept in the place of a URL; and by column of files, what is
-            wrong with each value that may not or cannot be read, in a phrase.
+            The columns, with the path where its file is kept in the place of a URL; by column of files, what is
+            wrong with each value that may not or cannot be read, in a phrase; and the URL of each such path.
 
         Raises:
             DataError: a download cannot be written.
@@ -63,7 +63,7 @@ class CellFiles:
         if self.urls:
             columns, sources, failed = self._fetched(columns, named, modalities, downloads)
             if failed and self.stop:
-                return columns, dict.fromkeys(named, failed)
+                return columns, dict.fromkeys(named, failed), sources
         problems: dict[Modality, dict[Any, str]] = {}
         for modality in _BROKEN:
             cells = {cell for name in named if modalities[name] == modality for cell in columns[name]} - {None}
@@ -71,7 +71,7 @@ class CellFiles:
         for bad in problems.values():
             for path in bad.keys() & sources.keys():
                 failed[path] = _spoilt(bad[path], path, sources[path], downloads)
-        return columns, {name: problems[modalities[name]] | failed for name in named}
+        return columns, {name: problems[modalities[name]] | failed for name in named}, sources
 
     def _fetched(
         self, columns: Columns, named: list[str], modalities: Mapping[str, Modality], downloads: Downloads

@@ -217,6 +217,12 @@ def test_a_file_that_one_column_cannot_read_is_gone_for_the_others_too(site, tmp
     assert kept(tmp_path) == []
 
 
+def test_tables_that_share_one_name_its_url(site, table, tmp_path):
+    write_csv(tmp_path / "v.csv", [{**row, "picture": f"{site.url}/img/3.png"} for row in rows(8, 100)])
+    said = failure(table, valid=str(tmp_path / "v.csv"), urls=True)
+    assert f"the train and validation sets share 1 'picture' image(s), such as {site.url}/img/3.png: " in said
+
+
 def test_the_first_that_fails_ends_it(site, table, tmp_path):
     site.answers["/img/0.png"] = site.answers["/img/19.png"] = 404, {}, b""
     assert "row 1: " in failure(table, urls=True)
@@ -434,7 +440,8 @@ def test_clips_may_be_urls_too(site, tmp_path):
     files = CellFiles("decode", outside=False, urls=True, stop=False)
     site.answers |= {"/a": (200, {}, wav_bytes(np.zeros(50, np.int16), 8000)), "/b": (200, {}, png())}
     cells = [f"{site.url}/a", None, f"{site.url}/b"]
-    columns, broken = files.examine({"clip": cells}, {"clip": "audio"}, tmp_path, tmp_path)
+    columns, broken, urls = files.examine({"clip": cells}, {"clip": "audio"}, tmp_path, tmp_path)
+    assert urls == {columns["clip"][at]: cells[at] for at in (0, 2)}
     assert decode_clip(columns["clip"][0])[1] == 8000
     assert columns["clip"][1] is None
     assert list(broken["clip"]) == columns["clip"][2:]

@@ -40,6 +40,7 @@ class _Reading:
     readers: Mapping[str, Reader]  # by numeric column: they know numbers as the training table has them
     cache_dir: Path
     skipped: list[Skipped]
+    urls: dict[str, str]  # by path of a file that was downloaded
 
 
 class TableSource(Source):
@@ -143,7 +144,7 @@ class TableSource(Source):
         }
         tables: dict[str, Table] = {}
         beside: dict[str, Cells] = {}
-        reading = _Reading(schema, readers, cache_dir, [])
+        reading = _Reading(schema, readers, cache_dir, [], {})
         for split, place in places.items():
             tables[split], beside[split] = self._table(cells[split], place, split, reading)
         copies = not rows_repeat(tables["train"])  # before rows are drawn: all tables go by it
@@ -161,7 +162,7 @@ class TableSource(Source):
                 f"data.folds={self.folds}: {places['valid']} validates, and folds are drawn from the training table. "
                 "Next: data.folds=1, or no table for validation."
             )
-        check_tables(tables, beside, self.group, copies=copies)
+        check_tables(tables, beside, self.group, reading.urls, copies=copies)
         return Splits(tables["train"], tables["valid"], tables.get("test"), reading.skipped, folds, runoff_folds)
 
     def _schema(self, cells: Cells, place: Place) -> Schema:
@@ -197,7 +198,8 @@ class TableSource(Source):
         targets = cells[self.target] if labelled else [None if self.target else PAIR] * rows
         problems = Problems(str(place), self.on_error, reading.skipped)
         modalities = {field.name: field.modality for field in schema.inputs}
-        columns, broken = self.files.examine(columns, modalities, place.folder, reading.cache_dir)
+        columns, broken, urls = self.files.examine(columns, modalities, place.folder, reading.cache_dir)
+        reading.urls.update(urls)
         broken |= {name: _no_numbers(name, columns[name], read) for name, read in reading.readers.items()}
         times = self._times(cells) if split == "train" else []  # rows are drawn from no other table
         usable = []
