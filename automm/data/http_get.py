@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ import automm
 
 _CHUNK = 1 << 16  # bytes
 _PLAIN = "!#$%&'()*+,/:;=?@[]~"  # of a URL; what else it may not hold is quoted
+_BARE = re.compile("%(?![0-9A-Fa-f]{2})")  # which quotes nothing, as in "50% off.png"
 
 
 class NotGot(Exception):
@@ -195,5 +197,5 @@ def _quoted(url: str) -> str:
     """A URL as a request may hold it: tables have them with spaces and letters of other alphabets."""
     parts = urlsplit(url)
     host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
-    rest = (quote(part, safe=_PLAIN) for part in (parts.path, parts.query))
+    rest = (quote(_BARE.sub("%25", part), safe=_PLAIN) for part in (parts.path, parts.query))
     return urlunsplit((parts.scheme, host, *rest, ""))
