@@ -99,12 +99,12 @@ def _names(schema: pa.Schema, path: Path) -> list[str]:
 def plain_values(column: Any) -> list[Any]:
     """The values of an Arrow column; dates and times as text, decimals as floats, files of `datasets` as it holds them.
 
-    Those are a struct of the bytes and the path: of one that has both the bytes count.
+    Those are a struct of the bytes and the path: of one that has both the bytes count. Empty bytes are no missing cell.
     """
     kind = column.type
     if pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}:
         files: list[Any] = column.to_pylist()
-        return [None if file is None else file["bytes"] or file["path"] for file in files]
+        return [None if file is None else file["bytes"] or file["path"] or file["bytes"] for file in files]
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # what Arrow counts in is UTC
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):

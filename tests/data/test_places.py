@@ -171,7 +171,16 @@ def test_a_parquet_file_of_a_data_set_holds_its_pictures_too(tmp_path):
     splits = load(tmp_path, train=str(tmp_path / "one.parquet"), test_fraction=0.0, valid_fraction=0.25)
     assert splits.train.schema["picture"].modality == "image"
     assert splits.train.row(0)["picture"] == png(splits.train.ids[0])
-    named = pa.array([{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, None])
+    none = [{"bytes": b"", "path": None}, {"bytes": None, "path": None}, None]
+    named = pa.array([{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, *none])
     pq.write_table(pa.table({"picture": named}), tmp_path / "named.parquet")
     cells = read_place(need_table(str(tmp_path / "named.parquet"), "data.train"), "train")["train"]
-    assert cells["picture"] == ["a.png", png(1), None]
+    assert cells["picture"] == ["a.png", png(1), b"", None, None]
+
+
+def test_empty_bytes_of_a_data_set_are_a_bad_row(tmp_path):
+    whole = data_set(40).to_dict()
+    whole["picture"] = [{"bytes": b"", "path": None}, *({"bytes": png(i), "path": None} for i in range(1, 40))]
+    pq.write_table(pa.Table.from_pydict(whole), tmp_path / "one.parquet")
+    with pytest.raises(DataError, match="row 1: an image of 0 bytes cannot be read"):
+        load(tmp_path, train=str(tmp_path / "one.parquet"))
