@@ -36,9 +36,10 @@ class Limits:
     """What one file may take.
 
     Args:
-        largest: bytes of the file; what comes before it is not read where that can be told apart.
+        largest: bytes of the file; the body of a redirection is not read at all.
         silence: seconds that a server may send nothing.
-        longest: seconds for all: connections, redirections, headers and the file.
+        longest: seconds for all: connections, redirections, headers and the file. A connection that is being made when
+            they end may take `silence` more.
     """
 
     largest: int
