@@ -5,8 +5,8 @@ Candidates share most bits of a difference hash, which says of neighbouring plac
 "Detecting near-duplicates for web crawling", WWW 2007: hashes that differ in 6 bits agree in 2 of 8 blocks. The
 verdict is a comparison of thumbnails in colour, overall and in the place where they differ most.
 
-Thresholds were chosen on emoji of 64 pixels by two makers: copies in JPEG or WebP, at half to three times the size, pass,
-and of different drawings only such as are all but the same. What is made small and coarse at once is missed.
+Thresholds were chosen on emoji of 64 pixels by two makers: copies in JPEG or WebP, at half to three times the size,
+pass, and of different drawings only such as are all but the same. What is made small and coarse at once is missed.
 
 Shape legend: N pictures, P pairs, H, W the thumbnail's rows and columns, C colours.
 """
