@@ -1,6 +1,7 @@
 """No test may reach a model hub; golden files change by an explicit flag alone."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(items):
     """Files that take long come first, so that no worker is left with one of them while the others have ended."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """What a command sets up in this process would write into the next test's captured messages, or a closed stream."""
+    loggers = [logging.root, logging.getLogger("automm")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
