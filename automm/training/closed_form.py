@@ -42,6 +42,7 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 _ROWS = 512  # evaluated at a time
 _CALIBRATED = 5_000  # rows that scale the scores,
 _SCALED = 5_000_000  # as far as they have no more scores together
+_PRIOR = 4.0  # times a class's share, at most, that its scores are shifted by
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _NOTHING = "every modality has the weight 0, and nothing is left to learn from"
@@ -53,9 +54,11 @@ class ClosedForm(Solver):
 
     The encoders are read once and not trained; the fusion is a plain concatenation, without the layers `concat` would
     train. What is solved becomes the model's head, a linear layer or a kernel machine, so that evaluation and export
-    are those of any model. Scores of a regression are no logits: two numbers, a scale and an offset, are fitted to the
-    task's loss on predictions of training rows by fits without them, which ridge has in closed form; rows that belong
-    together (`Table.together`) are left out together, of large groups as many as `Sample` draws.
+    are those of any model. Scores of a regression are no logits: a scale, an offset and how much the share of a class
+    counts (unless `balanced`) are fitted to the task's loss on predictions of training rows by fits without them, which
+    ridge has in closed form; rows that belong together (`Table.together`) are left out together, of large groups as
+    many as `Sample` draws. Least squares on one-hot targets has frequent classes mask rare ones; where that is so, the
+    share counts against them (logit adjustment, Menon et al., ICLR 2021, its strength fitted).
 
     Args:
         method: `ridge` regresses on the targets; `kernel_ridge` the same with a Gaussian kernel to `supports` training
@@ -187,9 +190,9 @@ class ClosedForm(Solver):
             return
         assert isinstance(head, nn.Linear)  # what `head` makes
         weight_DC, bias_C, raw_SC = self._linear(rows, wanted, sample)
-        scale, offset = _calibrated(job.task, take(job.train.table, sample.rows), raw_SC)
+        scale, offset_C = self._calibrated(job, wanted, sample, raw_SC)
         _install(head.weight, weight_DC.T * scale)
-        _install(head.bias, bias_C * scale + offset)
+        _install(head.bias, bias_C * scale + offset_C)
 
     def _linear(self, rows: HeadRows, wanted: Wanted, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weights [D, C], bias [C] and the sample's raw scores."""
@@ -235,12 +238,17 @@ class ClosedForm(Solver):
             found = ridge.solve(features, _weighed(rows, wanted), self.l2)
             weight_SC, bias_C = features.on_kernel(found.weight_PC), found.bias_C
             raw_SC = _left_out(found, rows, wanted, sample)
-        scale, offset = _calibrated(job.task, take(job.train.table, sample.rows), raw_SC)
+        scale, offset_C = self._calibrated(job, wanted, sample, raw_SC)
         head.resize(len(supports_SD))
         _install(head.supports_SD, supports_SD)
         _install(head.weight_SC, weight_SC * scale)
-        _install(head.bias_C, bias_C * scale + offset)
+        _install(head.bias_C, bias_C * scale + offset_C)
         _install(head.gamma, np.asarray(gamma))
+
+    def _calibrated(self, job: FitJob, wanted: Wanted, sample: Sample, raw_SC: np.ndarray) -> tuple[float, np.ndarray]:
+        shares = job.task.CLASSES and not self.balanced  # they would put back what weights have taken out
+        share_C = wanted.sums / len(wanted.table) if shares else np.zeros(raw_SC.shape[1])
+        return _calibrated(job.task, take(job.train.table, sample.rows), raw_SC, share_C)
 
 
 def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
@@ -275,23 +283,33 @@ def _without(raw_SC: np.ndarray, at_G: np.ndarray, sampled: Block, sums_C: np.nd
     raw_SC[np.ix_(at_G, own)] = x_GD @ mean_CD.T - (mean_CD**2).sum(1) / 2
 
 
-def _calibrated(task: Task, table: Table, raw_NC: np.ndarray) -> tuple[float, float]:
-    """The scale and the offset at which the task's loss on raw scores of these rows is least."""
+def _calibrated(task: Task, table: Table, raw_NC: np.ndarray, share_C: np.ndarray) -> tuple[float, np.ndarray]:
+    """The scale and the offsets [C] at which the task's loss on raw scores of these rows is least.
+
+    An offset is one number for all outputs, and another times `share_C`.
+    """
     raw = torch.from_numpy(np.ascontiguousarray(raw_NC, np.float64))
     targets = {name: torch.from_numpy(array) for name, array in task.targets(table).items()}
-    log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_scale, offset], max_iter=100, line_search_fn="strong_wolfe")
+    share = torch.from_numpy(share_C)
+    log_scale, offset, per_share = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(3))
+    optimizer = torch.optim.LBFGS([log_scale, offset, per_share], max_iter=100, line_search_fn="strong_wolfe")
+
+    def fitted() -> tuple[Tensor, Tensor]:
+        scale = log_scale.clamp(-10, 8).exp()
+        return scale, scale * per_share.clamp(-_PRIOR, _PRIOR) * share + offset
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = task.loss(raw * log_scale.clamp(-10, 8).exp() + offset, targets, label_smoothing=0.0)
+        scale, offset_C = fitted()
+        value = task.loss(raw * scale + offset_C, targets, label_smoothing=0.0)
         value.backward()
         return value
 
     with torch.enable_grad():
         optimizer.step(loss)
-    return float(log_scale.detach().clamp(-10, 8).exp()), float(offset.detach())
+    with torch.no_grad():
+        scale, offset_C = fitted()
+    return float(scale), offset_C.numpy()
 
 
 @torch.no_grad()

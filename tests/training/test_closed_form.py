@@ -13,7 +13,7 @@ from automm.errors import OutOfRange, TrialFailed
 from automm.model import build_solver, fit_preprocessors, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
-from automm.training import checkpoint, head_rows, kernel_head, ridge
+from automm.training import checkpoint, closed_form, head_rows, kernel_head, ridge
 from automm.training.closed_form import ClosedForm
 from automm.training.evaluate import fused_blocks, scores
 from automm.training.kernel_head import KernelHead
@@ -58,10 +58,12 @@ def test_the_head_is_the_ridge_of_scikit_learn(gappy, candidate, scaling):
     alpha = 0.1 * len(x_ND) * x_ND.var(0).sum()
     expected_NC = Ridge(alpha=alpha).fit(x_ND, y_NC).predict(x_ND)
     logits_NC = model.heads[0](torch.from_numpy(x_ND)).detach().numpy()
-    # the calibration is one scale and one offset
-    scale, offset = np.polyfit(expected_NC.ravel(), logits_NC.ravel(), 1)
+    # the calibration is one scale, one offset and one number times the share of a class
+    share_NC = np.broadcast_to(y_NC.mean(0), y_NC.shape)
+    known = np.stack([expected_NC.ravel(), share_NC.ravel(), np.ones(y_NC.size)], axis=1)
+    scale, per_share, offset = np.linalg.lstsq(known, logits_NC.ravel())[0]
     assert scale > 0
-    np.testing.assert_allclose(expected_NC * scale + offset, logits_NC, atol=2e-3 * scale)
+    np.testing.assert_allclose(expected_NC * scale + share_NC * per_share + offset, logits_NC, atol=2e-3 * scale)
 
 
 @pytest.mark.parametrize("scaling", ["unit", "standard"])
@@ -294,6 +296,34 @@ def test_balanced_ridge_does_not_forget_a_rare_class(bench, candidate):
     rare = task.labels.index("no")
     plain_B, balanced_B = (scores(m, task, job.valid, batch_size=16)[:, rare] for m in (plain, balanced))
     assert (balanced_B > 0.5).sum() > (plain_B > 0.5).sum()
+
+
+@pytest.mark.parametrize("per_share", [-1.5, 0.5])
+def test_how_much_the_share_of_a_class_counts_is_fitted(bench, per_share):
+    """Labels drawn at known log-odds of scores and shares: the fit finds both again."""
+    rng = np.random.default_rng(0)
+    share_C, raw_NC = np.array([0.8, 0.2]), rng.normal(size=(4000, 2))
+    logits_NC = 3.0 * (raw_NC + per_share * share_C)
+    chance_N = 1 / (1 + np.exp(logits_NC[:, 0] - logits_NC[:, 1]))
+    second_N = rng.random(4000) < chance_N
+    labels = bench.task.labels
+    table = replace(take(bench.train, np.zeros(4000, np.int64)), targets=[labels[int(each)] for each in second_N])
+    scale, offset_C = closed_form._calibrated(bench.task, table, raw_NC, share_C)
+    assert scale == pytest.approx(3.0, rel=0.1)
+    assert offset_C[0] - offset_C[1] == pytest.approx(3.0 * per_share * 0.6, abs=0.2)
+    _, same_C = closed_form._calibrated(bench.task, table, raw_NC, np.zeros(2))
+    assert same_C[0] == same_C[1]
+
+
+def test_shares_do_not_undo_balanced_classes(bench, candidate, monkeypatch):
+    bench.train.targets[:] = ["yes"] * 44 + ["no"] * 4
+    told, calibrated = [], closed_form._calibrated
+    monkeypatch.setattr(closed_form, "_calibrated", lambda *given: told.append(given[-1]) or calibrated(*given))
+    for method in METHODS:
+        bench.fit(candidate(solver="closed_form", method=method))
+        assert sorted(told.pop() * 48) == pytest.approx([4, 44])
+    bench.fit(candidate(solver="closed_form", balanced=True))
+    assert not told.pop().any()
 
 
 def test_the_kernel_head_is_its_formula():

@@ -59,9 +59,9 @@ def test_rows_that_are_there_twice_tell_no_more_than_once(bench, candidate, monk
     """A twin that stayed would say what its row is: without both it is as if neither had been there."""
     calibrated, scores = closed_form._calibrated, {}
 
-    def watched(task, table, raw_SC):
+    def watched(task, table, raw_SC, share_C):
         scores.update(zip(table.ids, raw_SC, strict=True))
-        return calibrated(task, table, raw_SC)
+        return calibrated(task, table, raw_SC, share_C)
 
     monkeypatch.setattr(closed_form, "_calibrated", watched)
     chosen = candidate(solver="closed_form", **options)
