@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from automm.building import build_solver
 from automm.ensemble import Ensemble
 from automm.errors import ExportError, StudyError
 from automm.explain import calibration_of, inputs_relied_on
@@ -22,7 +23,6 @@ from automm.export.checkpoint import Trained
 from automm.field_encoders import for_schema
 from automm.finals import DEFAULTS, SINGLE, WINNER, Finals, keepers
 from automm.members import choose
-from automm.model import build_solver
 from automm.preflight import placed
 from automm.problem import fitted_task, read_splits
 from automm.refit import Refit, Refits

@@ -15,7 +15,9 @@ preflight result report run_dir
 export
 search
 ensemble training
+building
 model
+blame
 encoders fusions tasks
 data
 extremes

@@ -7,11 +7,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from automm import registry
+from automm.building import build_model, fit_preprocessors, incompatible
 from automm.encoders.encoder import Encoder
 from automm.errors import ConfigError, UnknownComponent, UnknownKey
 from automm.fusions.fusion import Fusion
 from automm.fusions.projection import VectorProjection
-from automm.model import Absent, Model, build_model, fit_preprocessors, incompatible
+from automm.model import Absent, Model
 from automm.registry import register
 from automm.tasks.classification import Classification
 from automm.types import Batch, Column, Features, FeatureSpec, FieldSpec, Schema, Stream, Table

@@ -17,9 +17,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from automm import registry
+from automm.building import build_model
 from automm.ensemble import Ensemble
 from automm.errors import StudyError
-from automm.model import Model, build_model
+from automm.model import Model
 from automm.runtime.kinds import load_preprocess, save_preprocess
 from automm.runtime.preprocess import Preprocess
 from automm.runtime.rows import ROWS, read_rows, write_rows

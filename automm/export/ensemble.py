@@ -12,11 +12,12 @@ from typing import cast
 import torch
 from torch import nn
 
+from automm.building import encoder_of
 from automm.encoders.encoder import Encoder
 from automm.ensemble import Ensemble
 from automm.errors import StudyError
 from automm.export.checkpoint import Trained, load_model
-from automm.model import Model, encoder_of
+from automm.model import Model
 from automm.training import checkpoint, soup
 
 # beside the members' folders: `valid`, the metrics of the whole, and of an ensemble `weights` by name; of a soup the

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from automm.building import build_model, fit_preprocessors
 from automm.data.field_store import FieldStore
-from automm.model import build_model, fit_preprocessors
 from automm.settings import TrainingSettings
 from automm.space import Candidate
 from automm.tasks.classification import Classification

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from automm.blame import out_of_memory
 from automm.errors import ConfigError, TrialFailed
-from automm.model import out_of_memory
 from automm.settings import TrainingSettings
 from automm.types import Batch
 

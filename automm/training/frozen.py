@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from automm.building import build_encoder, encoder_of
 from automm.data.digests import value_digests
 from automm.data.features import Arrays, FeatureCache, FeatureStore, Shelf, padded, value_bytes
 from automm.data.packed import picked
 from automm.encoders.encoder import Encoder
-from automm.model import build_encoder, encoder_of
 from automm.runtime.preprocess import Preprocess
 from automm.settings import TrainingSettings
 from automm.space import Candidate

@@ -16,12 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automm.data.field_store import FieldStore
-from automm.data.split import joined, take
-from automm.encoders.precomputed import Precomputed
-from automm.errors import OutOfRange
-from automm.model import (
-    Model,
+from automm.building import (
     build_encoder,
     build_model,
     build_solver,
@@ -30,6 +25,11 @@ from automm.model import (
     fit_preprocessors,
     incompatible,
 )
+from automm.data.field_store import FieldStore
+from automm.data.split import joined, take
+from automm.encoders.precomputed import Precomputed
+from automm.errors import OutOfRange
+from automm.model import Model
 from automm.runtime.preprocess import Preprocess
 from automm.settings import Settings
 from automm.space import Candidate

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from automm import registry
+from automm.building import build_model, fit_preprocessors
 from automm.export.checkpoint import Trained
-from automm.model import build_model, fit_preprocessors
 from automm.settings import ComponentSettings
 from automm.types import Column, FieldSpec, Schema, Table
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from automm.building import build_model, build_solver, fit_preprocessors
 from automm.data.field_store import FieldStore
-from automm.model import build_model, build_solver, fit_preprocessors
 from automm.settings import TrainingSettings
 from automm.tasks.classification import Classification
 from automm.training.fit import FitJob, Part

@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from automm.building import build_solver, fit_preprocessors, incompatible
 from automm.data.split import take
 from automm.errors import OutOfRange, TrialFailed
-from automm.model import build_solver, fit_preprocessors, incompatible
 from automm.tasks.regression import Regression
 from automm.testing.onnx_parity import require_same_in_onnx
 from automm.training import checkpoint, closed_form, head_rows, kernel_head, ridge

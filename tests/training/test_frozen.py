@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from automm.building import build_encoder, encoder_of, fit_preprocess
 from automm.config import compose, to_settings
 from automm.data.features import FeatureCache
 from automm.encoders import transformers
@@ -19,7 +20,6 @@ from automm.encoders.precomputed import Precomputed
 from automm.encoders.transformers import Transformers
 from automm.export.checkpoint import load_model
 from automm.flow import run
-from automm.model import build_encoder, encoder_of, fit_preprocess
 from automm.runtime import Predictor
 from automm.tasks.classification import Classification
 from automm.training import frozen, loop

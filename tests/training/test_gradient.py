@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from automm import registry
+from automm.building import build_solver
 from automm.errors import OutOfRange, StudyError, TrialFailed, UnknownKey
 from automm.metrics.metric import metric
-from automm.model import build_solver
 from automm.training import checkpoint
 from automm.training.loop import rows_a_pass
 from automm.types import Goal
@@ -38,7 +38,7 @@ def test_learns_what_one_modality_alone_cannot_know(bench, candidate):
 
 
 def scores_of(bench, model, candidate):
-    from automm.model import fit_preprocessors
+    from automm.building import fit_preprocessors
     from automm.training.evaluate import scores
 
     preprocessors = fit_preprocessors(candidate, bench.train.schema, bench.train)

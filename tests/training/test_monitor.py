@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from automm.building import build_solver
 from automm.errors import TrialFailed
-from automm.model import build_solver
 from automm.training.monitor import GradientMonitor
 
 

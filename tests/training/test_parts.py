@@ -163,7 +163,7 @@ def test_a_gpu_that_is_not_there_is_an_error():
 def test_a_fit_on_a_gpu(bench, candidate, precision):
     import dataclasses
 
-    from automm.model import build_solver
+    from automm.building import build_solver
 
     job = bench.job(candidate(lr=2e-2, optimizer="muon"), stop=25)
     settings = dataclasses.replace(job.settings, device="cuda", precision=precision)

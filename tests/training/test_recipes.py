@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from automm.building import build_solver
 from automm.errors import TrialFailed
-from automm.model import build_solver
 from automm.tasks.classification import Classification
 from automm.tasks.regression import Regression
 from automm.training import checkpoint
