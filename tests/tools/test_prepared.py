@@ -111,16 +111,16 @@ def test_sessions_of_a_step_are_written_down_until_it_is_finished(tmp_path):
     def sessions():
         return json.loads((tmp_path / "measured.json").read_text())
 
-    compare._session(tmp_path, "automm-0", done=False)
-    compare._session(tmp_path, "automm-0", done=False)
+    compare.session(tmp_path, "automm-0", done=False)
+    compare.session(tmp_path, "automm-0", done=False)
     ((day, commit),) = sessions()["automm-0"]
     assert commit == compare.commit()
     (tmp_path / "measured.json").write_text(json.dumps({"automm-0": [[day, "earlier"]], "probe": [[day, "earlier"]]}))
-    compare._session(tmp_path, "automm-0", done=True)
+    compare.session(tmp_path, "automm-0", done=True)
     assert sessions()["automm-0"] == [[day, "earlier"]]
-    compare._session(tmp_path, "automm-0", done=False)
+    compare.session(tmp_path, "automm-0", done=False)
     assert sessions()["automm-0"] == [[day, "earlier"], [day, commit]]
-    compare._session(tmp_path, "probe", done=False, whole=True)
+    compare.session(tmp_path, "probe", done=False, whole=True)
     assert sessions()["probe"] == [[day, commit]]
 
 

@@ -116,25 +116,25 @@ def peer(script: str, python: str, data: Path, weights: Path, out: Path) -> None
 
 def measure(asked: argparse.Namespace, data: Path, weights: Path, out: Path) -> None:
     """Every step that is not finished, one after another."""
-    _session(out, "probe", done=(out / "probe" / "answers.json").exists(), whole=True)
+    session(out, "probe", done=(out / "probe" / "answers.json").exists(), whole=True)
     peer("probe.py", sys.executable, data, weights, out / "probe")
     if asked.autogluon != "none":
         there = (out / "autogluon" / "answers.json").exists() or asked.autogluon != "auto"
         python = asked.autogluon if there else prepare.autogluon_python(out / "autogluon-venv")
-        _session(out, "autogluon", done=(out / "autogluon" / "answers.json").exists(), whole=True)
+        session(out, "autogluon", done=(out / "autogluon" / "answers.json").exists(), whole=True)
         peer("autogluon_peer.py", python, data, weights, out / "autogluon")
     for seed in asked.seeds:
         step = f"automm-{seed}"
         _cache(out, step)
-        _session(out, step, done=(out / step / "answers.json").exists())
+        session(out, step, done=(out / step / "answers.json").exists())
         automm(data, weights, out / step, seed, asked.overrides)
     run = out / "first-trial"
     command = _command(data, weights, run, asked.seeds[0], [*asked.overrides, "search.trials=2"])
-    _session(out, "first-trial", done=_timed(run, command), whole=True)
+    session(out, "first-trial", done=_timed(run, command), whole=True)
     first_trial(run, command)
 
 
-def _session(out: Path, step: str, *, done: bool, whole: bool = False) -> None:
+def session(out: Path, step: str, *, done: bool, whole: bool = False) -> None:
     """Write down the day and the commit of whoever works on a step; one that is done `whole` has none of earlier."""
     path = out / "measured.json"
     sessions = _known(path)

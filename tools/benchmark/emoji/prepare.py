@@ -43,13 +43,13 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def emoji_set(folder: Path, known: Path | None) -> Path:
-    """The set by make_set.py: the draw of seed 0, or trained on the emoji of the CSV `known`.
+def emoji_set(folder: Path, known: Path | None, seed: int = 0) -> Path:
+    """The set by make_set.py: the draw of a seed, or trained on the emoji of the CSV `known`.
 
     Raises SystemExit where `known` is no such table, or where the set that is there trains on other emoji.
     """
     listed = None if known is None else emoji_of(known)
-    more = () if known is None else ("--known", known)
+    more = ("--seed", str(seed)) if known is None else ("--known", known)
     made(folder, lambda partial: run([sys.executable, _HERE / "make_set.py", "--out", partial, *more]))
     if absent := [split for split in SPLITS if not (folder / f"{split}.csv").is_file()]:
         raise SystemExit(f"{folder} has no {absent[0]}.csv, so it is no set of make_set.py. Next: name another --set.")

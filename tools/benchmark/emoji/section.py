@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,12 @@ class Measured:
 
 def section(found: Measured, name: str, command: str) -> str:
     """All of it, in Markdown, under a heading with the name of the set."""
-    said = [f"`{command}`, {_when(found)}. {_where(found)}", _how(found)]
+    said = [f"`{command}`, {when(found.sessions, found.steps())}. {_where(found)}", _how(found)]
     parts = [
         f"### The set `{name}`",
-        *map(_filled, said),
+        *map(filled, said),
         accuracies(found),
-        _filled(_differences(found)),
+        filled(_differences(found)),
         by_seed(found),
     ]
     return "\n\n".join(parts) + "\n"
@@ -74,31 +74,31 @@ def accuracies(found: Measured) -> str:
     for at, (kind, answers) in enumerate(found.probe["answers"].items()):
         seconds = "" if at else f"{found.probe['seconds']:.0f} for all of it"
         name = f"probe (logistic regression), {kind}"
-        lines.append(_line(name, seconds, *_means([right(found.data, answers)])))
+        lines.append(line(name, seconds, *_means([right(found.data, answers)])))
     if found.autogluon is None:
-        lines.append(_line("AutoGluon MultiModal", "left out", "–", "–"))
+        lines.append(line("AutoGluon MultiModal", "left out", "–", "–"))
     else:
         for kind, answers in found.autogluon["answers"].items():
             seconds = f"{found.autogluon['seconds'][kind]:.0f}"
-            lines.append(_line(f"AutoGluon MultiModal, {kind}", seconds, *_means([right(found.data, answers)])))
+            lines.append(line(f"AutoGluon MultiModal, {kind}", seconds, *_means([right(found.data, answers)])))
     totals = [result["seconds"]["total"] for result in found.results]
-    lines.append(_line("automm", f"{np.mean(totals):.0f}", *_means(found.right)))
+    lines.append(line("automm", f"{np.mean(totals):.0f}", *_means(found.right)))
     first = "launched after {launched:.1f}, done after {done:.1f}".format(**found.first_trial)
-    lines.append(_line("automm, first trial where features are kept", first, "–", "–"))
+    lines.append(line("automm, first trial where features are kept", first, "–", "–"))
     return "\n".join(lines)
 
 
 def by_seed(found: Measured) -> str:
     """A line a seed: validation beside the tests, and what the search did."""
     head = ("seed", "validation", *_names(), "trials", "seconds of search", "trials a minute", "stopped by", "found")
-    lines = [_line(*head), "|---" * len(head) + "|"]
+    lines = [line(*head), "|---" * len(head) + "|"]
     for seed, result, of_test in zip(found.seeds, found.results, found.right, strict=True):
         trials, seconds = result["trials"]["total"], result["seconds"]["search"]
         chosen = result["best"]["candidate"]
         solver = chosen.get("training.method", chosen.get("training.solver"))
         figures = [f"{result['best']['valid']['accuracy']:.3f}", *(f"{of_test[test].mean():.3f}" for test in TESTS)]
         pace = (trials, f"{seconds:.0f}", f"{60 * trials / seconds:.0f}")
-        lines.append(_line(seed, *figures, *pace, result["stopped_by"], f"{chosen['fusion.name']}, {solver}"))
+        lines.append(line(seed, *figures, *pace, result["stopped_by"], f"{chosen['fusion.name']}, {solver}"))
     return "\n".join(lines)
 
 
@@ -113,29 +113,34 @@ def _differences(found: Measured) -> str:
     return f"automm less the probe on both, paired by row, emoji kept together: {' and '.join(said)}."
 
 
-def _when(found: Measured) -> str:
+def when(sessions: Mapping[str, Sequence[Sequence[str]]], steps: Iterable[str]) -> str:
     """Days and commits; with the steps of each where there are several."""
-    steps: dict[tuple[str, str], list[str]] = {}
-    for step in found.steps():
-        for date, commit in found.sessions.get(step, _UNKNOWN):
-            steps.setdefault((date, commit), []).append(step)
-    if len(steps) == 1:
-        ((date, commit),) = steps
+    by_day: dict[tuple[str, ...], list[str]] = {}
+    for step in steps:
+        for day in sessions.get(step, _UNKNOWN):
+            by_day.setdefault(tuple(day), []).append(step)
+    if len(by_day) == 1:
+        ((date, commit),) = by_day
         return f"{date}, commit {commit}"
-    return "; ".join(f"{date}, commit {commit} ({', '.join(names)})" for (date, commit), names in steps.items())
+    return "; ".join(f"{date}, commit {commit} ({', '.join(names)})" for (date, commit), names in by_day.items())
+
+
+def machine(results: Iterable[Mapping[str, Any]]) -> str:
+    """What runs say that they ran on, and the versions they ran with."""
+    results = list(results)
+    cpus = _once(_processor(result["cpu"]) for result in results)
+    devices = _once(str(result["device"]) for result in results)
+    return f"{cpus}, models on {devices}; {_once(_versions(result['versions']) for result in results)}"
 
 
 def _where(found: Measured) -> str:
-    cpus = _once(_processor(result["cpu"]) for result in found.results)
-    ours = _once(_versions(result["versions"]) for result in found.results)
-    devices = _once(str(result["device"]) for result in found.results)
     peers = f"the probe's {_versions(found.probe['versions'])}"
     if found.autogluon is not None:
         peers += f"; the other environment's {_versions(found.autogluon['versions'])}"
-    return f"{cpus}, models on {devices}; {ours}; {peers}."
+    return f"{machine(found.results)}; {peers}."
 
 
-def _processor(cpu: dict[str, Any]) -> str:
+def _processor(cpu: Mapping[str, Any]) -> str:
     cores = f"{cpu['physical']} core" + "s" * (cpu["physical"] != 1)
     return f"{cores} of {cpu['model']} ({', '.join(cpu['flags'])})"
 
@@ -179,9 +184,11 @@ def _once(told: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(told))
 
 
-def _line(*cells: object) -> str:
+def line(*cells: object) -> str:
+    """A row of a table in Markdown."""
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
+    """A paragraph in lines of 140 characters at most."""
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
