@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import ClassVar, Literal, get_args
 
@@ -42,7 +42,7 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 _ROWS = 512  # evaluated at a time
 _CALIBRATED = 5_000  # rows that scale the scores,
 _SCALED = 5_000_000  # as far as they have no more scores together
-_PRIOR = 4.0  # times a class's share, at most, that its scores are shifted by
+_SHIFT = 4.0  # times a class's share, at most, that its scores are shifted by
 _L2 = Float(1e-8, 1e-1, log=True, default=1e-5)
 _BALANCED = OneOf((False, True), default=False)
 _NOTHING = "every modality has the weight 0, and nothing is left to learn from"
@@ -54,11 +54,12 @@ class ClosedForm(Solver):
 
     The encoders are read once and not trained; the fusion is a plain concatenation, without the layers `concat` would
     train. What is solved becomes the model's head, a linear layer or a kernel machine, so that evaluation and export
-    are those of any model. Scores of a regression are no logits: a scale, an offset and how much the share of a class
-    counts (unless `balanced`) are fitted to the task's loss on predictions of training rows by fits without them, which
-    ridge has in closed form; rows that belong together (`Table.together`) are left out together, of large groups as
-    many as `Sample` draws. Least squares on one-hot targets has frequent classes mask rare ones; where that is so, the
-    share counts against them (logit adjustment, Menon et al., ICLR 2021, its strength fitted).
+    are those of any model. Scores of a regression are no logits: two numbers, a scale and an offset, are fitted to the
+    task's loss on predictions of training rows by fits without them, which ridge has in closed form; rows that belong
+    together (`Table.together`) are left out together, of large groups as many as `Sample` draws. Regressions on one-hot
+    targets have frequent classes mask rare ones. How much the share of a class counts against it, or for it, is a third
+    number, unless classes are `balanced`: a logit adjustment (Menon et al., ICLR 2021) by the share itself instead of
+    its logarithm. Shares are those of all training rows, left out or not.
 
     Args:
         method: `ridge` regresses on the targets; `kernel_ridge` the same with a Gaussian kernel to `supports` training
@@ -189,21 +190,24 @@ class ClosedForm(Solver):
             self._solve_kernel(head, rows, wanted, sample, job)
             return
         assert isinstance(head, nn.Linear)  # what `head` makes
-        weight_DC, bias_C, raw_SC = self._linear(rows, wanted, sample)
-        scale, offset_C = self._calibrated(job, wanted, sample, raw_SC)
+        weight_DC, bias_C, raw_SC, share_C = self._linear(rows, wanted, sample)
+        scale, offset_C = self._scaling(job, sample, raw_SC, share_C)
         _install(head.weight, weight_DC.T * scale)
         _install(head.bias, bias_C * scale + offset_C)
 
-    def _linear(self, rows: HeadRows, wanted: Wanted, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weights [D, C], bias [C] and the sample's raw scores."""
+    def _linear(
+        self, rows: HeadRows, wanted: Wanted, sample: Sample
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Weights [D, C], bias [C], the sample's raw scores and, of a regression, its targets' mean [C]."""
         if self.method == "ridge":
             l2 = self.l2 * max(rows.variance(), 1e-12)
             if rows.kept_TD is not None and len(rows) <= rows.kept_TD.shape[1]:
                 _, y_NC, weight_N = wanted.block(np.arange(len(rows)), rows.kept_TD)
                 solved = ridge.solve_kernel(rows.products(), y_NC, weight_N, l2, groups=sample.groups_of_rows)
-                return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, solved.left_out_NC[sample.rows]
+                raw_SC = solved.left_out_NC[sample.rows]
+                return rows.kept_TD.T @ solved.weight_NC, solved.bias_C, raw_SC, y_NC.mean(0)
             found = ridge.solve(_as_float64, _weighed(rows, wanted), l2)
-            return found.weight_PC, found.bias_C, _left_out(found, rows, wanted, sample)
+            return found.weight_PC, found.bias_C, _left_out(found, rows, wanted, sample), found.mean_C
         sampled = wanted.block(sample.rows, rows.take(sample.rows))
         sums_C, sums_CD = np.zeros(sampled.y_NC.shape[1]), np.zeros((sampled.y_NC.shape[1], sampled.x_ND.shape[1]))
         for x_ND, y_NC, _ in _weighed(rows, wanted):
@@ -214,7 +218,7 @@ class ClosedForm(Solver):
         raw_SC = sampled.x_ND @ mean_CD.T + bias_C
         for at_G in [*sample.groups, *sample.alone]:
             _without(raw_SC, at_G, sampled, sums_C, sums_CD)
-        return mean_CD.T, bias_C, raw_SC
+        return mean_CD.T, bias_C, raw_SC, None
 
     def _solve_kernel(self, head: KernelHead, rows: HeadRows, wanted: Wanted, sample: Sample, job: FitJob) -> None:
         exact = len(rows) <= self.supports
@@ -232,23 +236,29 @@ class ClosedForm(Solver):
             _, y_NC, weight_N = wanted.block(np.arange(len(rows)), supports_SD)
             solved = ridge.solve_kernel(kernel_SS, y_NC, weight_N, self.l2, groups=sample.groups_of_rows)
             weight_SC, bias_C, raw_SC = solved.weight_NC, solved.bias_C, solved.left_out_NC[sample.rows]
+            share_C = y_NC.mean(0)
         else:
             features = ridge.Nystroem(supports_SD, kernel_SS, gamma)
             del distance_SS, kernel_SS
             found = ridge.solve(features, _weighed(rows, wanted), self.l2)
-            weight_SC, bias_C = features.on_kernel(found.weight_PC), found.bias_C
+            weight_SC, bias_C, share_C = features.on_kernel(found.weight_PC), found.bias_C, found.mean_C
             raw_SC = _left_out(found, rows, wanted, sample)
-        scale, offset_C = self._calibrated(job, wanted, sample, raw_SC)
+        scale, offset_C = self._scaling(job, sample, raw_SC, share_C)
         head.resize(len(supports_SD))
         _install(head.supports_SD, supports_SD)
         _install(head.weight_SC, weight_SC * scale)
         _install(head.bias_C, bias_C * scale + offset_C)
         _install(head.gamma, np.asarray(gamma))
 
-    def _calibrated(self, job: FitJob, wanted: Wanted, sample: Sample, raw_SC: np.ndarray) -> tuple[float, np.ndarray]:
-        shares = job.task.CLASSES and not self.balanced  # they would put back what weights have taken out
-        share_C = wanted.sums / len(wanted.table) if shares else np.zeros(raw_SC.shape[1])
-        return _calibrated(job.task, take(job.train.table, sample.rows), raw_SC, share_C)
+    def _scaling(
+        self, job: FitJob, sample: Sample, raw_SC: np.ndarray, share_C: np.ndarray | None
+    ) -> tuple[float, np.ndarray]:
+        """What scores are multiplied by, and offsets [C]."""
+        table = take(job.train.table, sample.rows)
+        # weights of classes took the shares out, and where several outputs may be right they are no shares of one whole
+        if share_C is None or self.balanced or job.task.label_numbers(table) is None:
+            share_C = np.zeros(raw_SC.shape[1])
+        return _calibrated(job.task, table, raw_SC, share_C)
 
 
 def _weighed(rows: HeadRows, wanted: Wanted) -> Iterator[Block]:
@@ -286,30 +296,39 @@ def _without(raw_SC: np.ndarray, at_G: np.ndarray, sampled: Block, sums_C: np.nd
 def _calibrated(task: Task, table: Table, raw_NC: np.ndarray, share_C: np.ndarray) -> tuple[float, np.ndarray]:
     """The scale and the offsets [C] at which the task's loss on raw scores of these rows is least.
 
-    An offset is one number for all outputs, and another times `share_C`.
+    An offset is one number for all outputs, and another, within bounds, times `share_C`.
     """
-    raw = torch.from_numpy(np.ascontiguousarray(raw_NC, np.float64))
     targets = {name: torch.from_numpy(array) for name, array in task.targets(table).items()}
-    share = torch.from_numpy(share_C)
-    log_scale, offset, per_share = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(3))
-    optimizer = torch.optim.LBFGS([log_scale, offset, per_share], max_iter=100, line_search_fn="strong_wolfe")
+    raw, spread = np.ascontiguousarray(raw_NC, np.float64), float(share_C.std())
+    if spread == 0:
+        scale, offset, _ = _fitted(task, targets, raw, share_C)
+        return scale, np.full(len(share_C), offset)
+    scale, offset, slope = _fitted(task, targets, raw, share_C / spread)
+    per_share = slope / (spread * scale)
+    if abs(per_share) > _SHIFT:
+        per_share = float(np.copysign(_SHIFT, per_share))
+        scale, offset, _ = _fitted(task, targets, raw + per_share * share_C, np.zeros(len(share_C)))
+    return scale, scale * per_share * share_C + offset
 
-    def fitted() -> tuple[Tensor, Tensor]:
-        scale = log_scale.clamp(-10, 8).exp()
-        return scale, scale * per_share.clamp(-_PRIOR, _PRIOR) * share + offset
+
+def _fitted(
+    task: Task, targets: Mapping[str, Tensor], raw_NC: np.ndarray, shift_C: np.ndarray
+) -> tuple[float, float, float]:
+    """The scale, offset and slope at which the loss of `raw_NC * scale + shift_C * slope + offset` is least."""
+    raw, shift = torch.from_numpy(raw_NC), torch.from_numpy(shift_C).double()
+    log_scale, offset, slope = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(3))
+    optimizer = torch.optim.LBFGS([log_scale, offset, slope], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        scale, offset_C = fitted()
-        value = task.loss(raw * scale + offset_C, targets, label_smoothing=0.0)
+        logits = raw * log_scale.clamp(-10, 8).exp() + shift * slope + offset
+        value = task.loss(logits, targets, label_smoothing=0.0)
         value.backward()
         return value
 
     with torch.enable_grad():
         optimizer.step(loss)
-    with torch.no_grad():
-        scale, offset_C = fitted()
-    return float(scale), offset_C.numpy()
+    return float(log_scale.detach().clamp(-10, 8).exp()), float(offset.detach()), float(slope.detach())
 
 
 @torch.no_grad()

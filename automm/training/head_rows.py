@@ -13,7 +13,6 @@ import hashlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -242,15 +241,11 @@ class Wanted:
         self.task, self.table = task, table
         self._per_class_C: np.ndarray | None = None
         if balanced:
-            self._per_class_C = self.sums.sum() / (len(self.sums) * np.maximum(self.sums, 1e-6))
-
-    @cached_property
-    def sums(self) -> np.ndarray:
-        """Of the answers in all rows, [C]: of classes, in how many rows each stands."""
-        total_C = np.zeros(len(self.task.labels))
-        for start in range(0, len(self.table), _BLOCK):
-            total_C += self.answers(np.arange(start, min(start + _BLOCK, len(self.table)))).sum(0, np.float64)
-        return total_C
+            sums_C = sum(
+                self.answers(np.arange(start, min(start + _BLOCK, len(table)))).sum(0, np.float64)
+                for start in range(0, len(table), _BLOCK)
+            )
+            self._per_class_C = np.sum(sums_C) / (np.size(sums_C) * np.maximum(sums_C, 1e-6))
 
     def answers(self, rows: np.ndarray) -> np.ndarray:
         """What the head shall answer in these rows, float32 [N, C]."""

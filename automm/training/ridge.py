@@ -35,6 +35,7 @@ class Ridge:
     mean_P: np.ndarray
     root_PP: np.ndarray  # lower triangular R, R.T @ R the inverse of the regularised second moments: for leverages
     total: float  # of the weights
+    mean_C: np.ndarray  # of the targets, weighted
 
     def errors(self, x_ND: np.ndarray, y_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """By how much training rows are missed, [N, C], and [N, P] whose products are, but for weights, leverages."""
@@ -91,7 +92,7 @@ def solve(phi: FeatureMap, blocks: Iterable[Rows], l2: float) -> Ridge:
     centred_PP = blas.dsyr(-1.0, mean_P, a=second_PP, overwrite_a=1, lower=1)
     root_PP = _inverse_root(centred_PP, np.full(len(mean_P), l2), _TOO_SMALL)
     weight_PC = root_PP.T @ (root_PP @ (cross_PC - np.outer(mean_P, mean_C)))
-    return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, root_PP, total)
+    return Ridge(phi, weight_PC, mean_C - mean_P @ weight_PC, mean_P, root_PP, total, mean_C)
 
 
 @dataclass(frozen=True)
