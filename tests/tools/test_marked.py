@@ -30,8 +30,8 @@ def test_twice_is_as_once(page):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("# Figures\n", "has 0 lines <!-- compare.py: known -->"),
-        (PAGE + begin("known"), "has 2 lines <!-- compare.py: known -->"),
+        ("# Figures\n", "has 0 lines <!-- measured: known -->"),
+        (PAGE + begin("known"), "has 2 lines <!-- measured: known -->"),
         (f"{begin('known')}\n", "has no <!-- end -->"),
         (f"{begin('known')}\n{begin('draw')}\n{END}\n", "has no <!-- end -->"),
     ],

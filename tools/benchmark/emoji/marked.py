@@ -1,4 +1,4 @@
-"""A part of a page that a script writes: what stands between `<!-- compare.py: NAME -->` and `<!-- end -->`."""
+"""A part of a page that a script writes: what stands between `<!-- measured: NAME -->` and `<!-- end -->`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ END = "<!-- end -->"
 
 def begin(name: str) -> str:
     """The comment that a part begins with."""
-    return f"<!-- compare.py: {name} -->"
+    return f"<!-- measured: {name} -->"
 
 
 def replaced(page: str, name: str, text: str, source: object = "the page") -> str:
@@ -27,7 +27,7 @@ def replaced(page: str, name: str, text: str, source: object = "the page") -> st
         )
     before, _, after = page.partition(marker)
     old, end, rest = after.partition(END)
-    if not end or "<!-- compare.py:" in old:
+    if not end or "<!-- measured:" in old:
         raise SystemExit(f"{source} has no {END} for {marker}. Next: put it below what the script may replace.")
     return f"{before}{marker}\n{text.strip()}\n{end}{rest}"
 
