@@ -46,6 +46,7 @@ from automm.training.folds import FoldedObjective
 from automm.training.objective import TrainingObjective, only
 from automm.trial import Trial
 from automm.types import Goal, Splits, Table
+from automm.uncertainty import Judgement
 
 MAJORITY = "majority"
 _MEMBERS = "members"  # the stage that says who is averaged
@@ -296,17 +297,29 @@ class Run:
         names = SINGLE, *(refit.name for refit in refits), DEFAULTS
         return {name: found[name] for name in names if name in found}
 
+    @property
+    def tested(self) -> Mapping[str, Mapping[str, float]]:
+        """Test metrics by model, the winner first: the one time the test split is read. Empty without targets."""
+        return {} if self._judgement is None else self._judgement.values
+
     @cached_property
-    def tested(self) -> dict[str, dict[str, float]]:
-        """Test metrics by model; the one time the test split is read. Empty where it has no targets."""
+    def _judgement(self) -> Judgement | None:
+        """Every model on the test split."""
         test = self.splits.test
         if test is None or all(target is None for target in test.targets):
-            return {}
-        out = {WINNER: self.task.measure(self.test_scores, test)}
-        out[MAJORITY] = self.task.measure(self.task.majority(self.splits.train, len(test)), test)
+            return None
+        self.progress.say("test, and how sure it is")
+        # among fewer rows a pair is found more easily; a function of the caller's may be slow
+        sure = not self.task.PAIRS and self._judge is None
+        found = Judgement(self.task, test, self.goal if sure else None, self.settings.seed)
+        found.add(WINNER, self.test_scores)
+        found.add(MAJORITY, self.task.majority(self.splits.train, len(test)))
         for name, trained in self.baselines.items():
-            out[name] = out[WINNER] if trained is self.trained else self.task.measure(self.score(trained, test), test)
-        return out
+            if trained is self.trained:
+                found.again(name, WINNER)
+            else:
+                found.add(name, self.score(trained, test))
+        return found
 
     @cached_property
     def test_scores(self) -> np.ndarray:
@@ -374,13 +387,13 @@ class Run:
     def _conclude(self) -> dict[str, Any]:
         self._concluding = True
         _ = self.baselines  # first, so that the winner is trained beside them
-        tested = self.tested
+        _ = self.tested
         if self.splits.test is not None:
             _ = self.test_scores  # a test that keeps its answers to itself is answered all the same
         bundle, failure = self._exported or self._bundle(timed=True)
         if self._exported is not None and bundle is not None:
             self._time_bundle()
-        values = self.result(tested, bundle)
+        values = self.result(bundle)
         self.report(values)
         values["seconds"]["total"] = round(self.seconds, 2)
         write_json(self.dir.result, values)
@@ -405,8 +418,9 @@ class Run:
 
         write_latency(self.dir.bundle)
 
-    def result(self, tested: Mapping[str, Mapping[str, float]], bundle: str | None) -> dict[str, Any]:
-        """The figures so far, as result.json holds them."""
+    def result(self, bundle: str | None) -> dict[str, Any]:
+        """The figures of all stages, as result.json holds them."""
+        tested = self.tested
         names = [name for name in (MAJORITY, *self.baselines) if name in tested]
         return result_of(
             self.settings,
@@ -426,6 +440,7 @@ class Run:
                 "total": self.seconds,
             },
             bundle=bundle,
+            uncertainty=None if self._judgement is None else self._judgement.uncertainty(),
             explained=self.explained,
             members=self.members if self.trained.members or self.trained.soup else Members(),
             unseen=unseen(self.task, self.splits),

@@ -38,6 +38,7 @@ def result_of(
     baselines: Mapping[str, Mapping[str, float]],
     seconds: Mapping[str, float],
     bundle: str | None,
+    uncertainty: Mapping[str, Any] | None,
     explained: Mapping[str, Any],
     members: Members,
     unseen: Mapping[str, Counter[str]],
@@ -58,6 +59,7 @@ def result_of(
         seconds: by the clock, of the search and in `total`; what the fits of the runoff, the refit and the baselines
             took, which side by side is more than the clock showed.
         bundle: the bundle's folder, relative to the run directory; None when none was asked for.
+        uncertainty: how sure a metric of the test is, the winner's and by how much it is ahead of each baseline.
         explained: what the winner relies on, and how far its scores can be believed, by key.
         members: what was averaged; nobody where the winner stands alone.
         unseen: by split, the rows of each class that no training row has.
@@ -82,6 +84,7 @@ def result_of(
         "best": _best(settings, searched, best, valid, members),
         "test": dict(test),
         "baselines": {name: dict(values) for name, values in baselines.items()},
+        "uncertainty": uncertainty,
         **explained,
         "bundle": bundle,
         "versions": versions(_PACKAGES),

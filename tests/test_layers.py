@@ -9,7 +9,7 @@ __init__ __main__
 autotrainer commands
 config flow
 finals
-explain members refit runoff
+explain members refit runoff uncertainty
 problem
 preflight result report run_dir
 export

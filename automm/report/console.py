@@ -21,6 +21,7 @@ from automm.report.metrics import (
     seconds,
     signature,
     split_name,
+    sureness,
     words,
 )
 from automm.types import Goal
@@ -114,7 +115,7 @@ def print_summary(
     groups, models = scoreboard(result, metric)
     rows = [[words(group), *(figure(values.get(group), metric) for values in models.values())] for group in groups]
     out.print()
-    out.print(_board(f"test {words(metric)}", models, rows))
+    out.print(_board(f"test {words(metric)}", models, [*rows, *sureness(result, metric)]))
     if others := other_metrics(result, metric):
         out.print(_board("other metrics of the test", models, others))
     _print_reliance(out, result)

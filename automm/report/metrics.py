@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from automm.metrics.headline import headline
 from automm.paths import field_of
 from automm.types import Goal
 
@@ -21,11 +22,7 @@ _ENDINGS = {
 
 def headline_metric(result: Mapping[str, Any], goal: Goal) -> str:
     """The metric a reader looks for: the goal's where the test has it, else accuracy, else the first."""
-    test: Mapping[str, float] = result.get("test") or {}
-    base = goal.metric.partition("/")[0]
-    if base in test and base != "loss":
-        return base
-    return "accuracy" if "accuracy" in test else next(iter(test), base)
+    return headline(result.get("test") or {}, goal)
 
 
 def by_group(values: Mapping[str, Any] | None, metric: str) -> dict[str, float]:
@@ -55,6 +52,37 @@ def other_metrics(result: Mapping[str, Any], metric: str) -> list[list[str]]:
         ]
         for name in names
     ]
+
+
+def sureness(result: Mapping[str, Any], metric: str) -> list[list[str]]:
+    """Two rows for `scoreboard`: the interval of `metric` over all rows for each model, and of the first's lead.
+
+    Empty where nothing is known of that.
+    """
+    known: Mapping[str, Any] = result.get("uncertainty") or {}
+    if known.get("metric") != metric:
+        return []
+    names = list(result.get("baselines") or {})
+    own = [known["winner"], *(known["baselines"].get(name) for name in names)]
+    ahead = (known["ahead"].get(name) for name in names)
+    level = f"{100 * known['level']:.0f} %"
+    return [
+        [f"{OVERALL}, {level} interval", *(_span(each, metric) for each in own)],
+        [f"found ahead by, ± {level}", "–", *(_lead(each, metric) for each in ahead)],
+    ]
+
+
+def _span(interval: Mapping[str, float] | None, metric: str) -> str:
+    if interval is None:
+        return "–"
+    return f"{figure(interval['low'], metric).removesuffix(' %')} to {figure(interval['high'], metric)}"
+
+
+def _lead(interval: Mapping[str, float] | None, metric: str) -> str:
+    if interval is None:
+        return "–"
+    lead, reach = (drop(each, metric) for each in (interval["value"], interval["high"] - interval["value"]))
+    return f"{'+' * (interval['value'] > 0)}{lead.removesuffix(' points')} ± {reach}"
 
 
 def lower_is_better(result: Mapping[str, Any], metric: str) -> bool:

@@ -24,6 +24,7 @@ from automm.report.metrics import (
     seconds,
     signature,
     split_name,
+    sureness,
     words,
 )
 from automm.report.parameters import Importance, axes, importance, short_names
@@ -35,6 +36,12 @@ _NOTES = {
     "defaults": "the unsearched configuration at the budget of the final training",
     "single": "the best model of the search alone, which was averaged with others",
 }
+_SURE = (
+    "An interval says where a figure is likely to be on all rows like these: each by itself is right 95 times in 100 "
+    "(delete-a-group jackknife; rows that belong together count as one). All models answer the same rows, so that a "
+    "lead can be surer than either figure; one that is no more than its ± is not shown to be any. – stands where "
+    "no rows left out move a figure, which is not to be sure of it."
+)
 
 
 def plot(fig: go.Figure, name: str) -> Markup:
@@ -110,6 +117,7 @@ def accuracy(data: ReportData) -> Markup:
         return section("accuracy", "Test results", element("p", "The run was not tested.", class_="soft"))
     head = ["", "found by the search", *(words(name) for name in models if name != "found")]
     rows = [[words(g), *(figure(values.get(g), metric) for values in models.values())] for g in groups]
+    sure = sureness(data.result, metric)
     others = other_metrics(data.result, metric)
     notes = [element("li", f"{words(m)}: {note}") for m in models if (note := baseline_note(m, data.baseline_notes))]
     bars = [g for g in groups if g != OVERALL] or groups
@@ -117,7 +125,8 @@ def accuracy(data: ReportData) -> Markup:
         "accuracy",
         f"Test {words(metric)} beside the baselines",
         element("p", "Measured once, on rows that neither the search nor the training has seen.", class_="soft"),
-        table(head, rows, class_="board"),
+        table(head, [*rows, *sure], class_="board"),
+        element("p", _SURE, class_="soft") if sure else "",
         element("ul", *notes, class_="soft") if notes else "",
         plot(figures.group_bars(bars, models, metric), "groups"),
         join([element("h3", "Other metrics"), table(head, others, class_="board")]) if others else "",

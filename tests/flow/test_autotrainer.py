@@ -54,13 +54,21 @@ def test_loss_is_minimised(trainer):
 
 
 def test_a_function_of_targets_and_predictions_drives_the_search(trainer):
+    seen = set()
+
     def share_of_yes(targets, predictions):
-        assert len(targets) == len(predictions) == 120
+        assert len(targets) == len(predictions)
+        seen.add(len(targets))
         return np.mean([p == "yes" for p in predictions])
 
     trainer.hyperopt(objective=share_of_yes, direction="maximize")
     trials = trainer._stages.searched.trials
     assert trainer._stages.best.values["share_of_yes"] == max(t.values["share_of_yes"] for t in trials)
+    assert seen == {120}
+    values = trainer.finish().values
+    assert 0 <= values["test"]["share_of_yes"] <= 1
+    assert seen == {120, values["data"]["rows"]["test"]}  # of all rows or none: it may be slow
+    assert values["uncertainty"] is None
 
 
 def test_a_metric_by_name_drives_the_search(trainer):

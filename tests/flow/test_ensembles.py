@@ -72,6 +72,7 @@ def test_members_are_those_that_lessen_the_validation_loss(finished):
 
 def test_the_test_is_of_the_whole_and_the_best_alone_is_beside_it(finished):
     assert set(finished.values["baselines"]) == {"majority", "single", "defaults"}
+    assert set(finished.values["uncertainty"]["ahead"]) == {"majority", "single", "defaults"}
     assert finished.values["test"]["loss"] != finished.values["baselines"]["single"]["loss"]
     with Run(settings(finished.run_dir.parent)) as stages:
         test = stages.splits.test

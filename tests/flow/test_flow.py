@@ -55,6 +55,17 @@ def test_result_json_keeps_its_contract(finished):
     assert values["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
 
+def test_result_json_says_how_sure_the_test_is(finished):
+    values = stored(finished.run_dir)
+    said = values["uncertainty"]
+    assert (said["metric"], said["units"], said["groups"]) == ("accuracy", 12, 12)  # images, of 20 questions each
+    assert said["winner"]["low"] < said["winner"]["value"] == values["test"]["accuracy"] < said["winner"]["high"]
+    assert set(said["ahead"]) == set(said["baselines"]) == set(values["baselines"])
+    for name, ahead in said["ahead"].items():
+        lead = values["test"]["accuracy"] - values["baselines"][name]["accuracy"]
+        assert ahead is None or ahead["value"] == pytest.approx(lead)
+
+
 def test_what_the_winner_relies_on_is_measured_on_the_test(finished):
     values = stored(finished.run_dir)
     about = values["explained"]

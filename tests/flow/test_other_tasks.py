@@ -12,7 +12,7 @@ COLOURS = ("red", "green", "blue")
 
 
 def a_table(folder, target):
-    rows = [f"a {COLOURS[n % 3]} thing and a {COLOURS[n % 2]} one number {n},{target(n)}" for n in range(60)]
+    rows = [f"a {COLOURS[n % 3]} thing and a {COLOURS[n % 2]} one number {n},{target(n)}" for n in range(72)]
     path = folder / "rows.csv"
     path.write_text("\n".join(["words,wanted", *rows]) + "\n")
     return path
@@ -47,6 +47,9 @@ def test_a_run_of_another_task(task, target, metrics, kind, tmp_path):
     done = finished(task, a_table(tmp_path, target), tmp_path)
     assert metrics <= set(done.values["test"])
     assert metrics <= set(done.values["baselines"]["majority"])
+    sure = done.values["uncertainty"]
+    assert sure["metric"] == ("f1" if kind is list else "rmse")
+    assert sure["winner"] is None or sure["winner"]["value"] == done.values["test"][sure["metric"]]
     answers = json.loads((done.run_dir / "predictions.json").read_text())
     assert all(isinstance(answer["prediction"], kind) for answer in answers)
     page = (done.run_dir / "report.html").read_text()

@@ -88,6 +88,7 @@ def test_it_learns_far_beyond_chance(done):
     for direction in ("picture_to_words", "words_to_picture"):
         assert {f"{name}/{direction}" for name in ("recall@10", "precision@5", "ndcg@10", "mrr")} <= set(test)
     assert not any(name.endswith("_only") for name in values["baselines"])
+    assert values["uncertainty"] is None
     assert values["best"]["candidate"]["fusion.name"] == "towers"
     json.dumps(values, allow_nan=False)
 

@@ -91,6 +91,19 @@ def make_result(trials):
             "image_only": scores(0.35),
             "defaults": scores(0.8),
         },
+        "uncertainty": {
+            "metric": "accuracy",
+            "level": 0.95,
+            "units": 500,
+            "groups": 50,
+            "winner": {"value": 0.93, "low": 0.912, "high": 0.948},
+            "baselines": {"majority": {"value": 0.34, "low": 0.32, "high": 0.361}, "defaults": None},
+            "ahead": {
+                "majority": {"value": 0.59, "low": 0.565, "high": 0.615},
+                "text_only": {"value": -0.004, "low": -0.01, "high": 0.002},
+                "defaults": None,
+            },
+        },
         "explained": {"split": "test", "rows": 2048, "repeats": 5, "metric": "accuracy", "whole": scores(0.93)},
         "removed": {
             name: scores(middle)

@@ -83,6 +83,19 @@ def test_the_summary_says_what_is_left_without_an_input(story):
     assert "50.0 points ± 1.0" in row
 
 
+def test_the_summary_says_how_sure_its_figures_are(story):
+    file = io.StringIO()
+    print_summary(story.result, story.goal, {}, file=file)
+    rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in file.getvalue().splitlines() if "│" in line}
+    sure = [cell.strip() for cell in rows["overall, 95 % interval"]]
+    assert sure == ["91.2 to 94.8 %", "32.0 to 36.1 %", "–", "–", "–"]
+    ahead = [cell.strip() for cell in rows["found ahead by, ± 95 %"]]
+    assert ahead == ["–", "+59.0 ± 2.5 points", "-0.4 ± 0.6 points", "–", "–"]
+    file = io.StringIO()
+    print_summary({**story.result, "uncertainty": None}, story.goal, {}, file=file)
+    assert "95 %" not in file.getvalue().partition("test rows")[0]
+
+
 def test_metrics_beside_the_headline_have_a_table_of_their_own(story):
     file = io.StringIO()
     test = {**story.result["test"], "f1": 0.9125}

@@ -154,6 +154,15 @@ def test_metrics_beside_the_headline_have_a_table_of_their_own(page):
     assert "loss 0.2 – – – –" in Page(page).words
 
 
+def test_how_sure_figures_are_stands_below_them(page, short, tmp_path):
+    words = Page(page).words
+    assert "overall, 95 % interval 91.2 to 94.8 % 32.0 to 36.1 % – – –" in words
+    assert "found ahead by, ± 95 % – +59.0 ± 2.5 points -0.4 ± 0.6 points – –" in words
+    assert "An interval says where a figure is likely to be" in words
+    bare = replace(short, result={**short.result, "uncertainty": None})
+    assert "An interval says" not in Page(write_report(tmp_path, bare).read_text(encoding="utf-8")).words
+
+
 @pytest.mark.parametrize(("direction", "best"), [("minimize", "0.3 (defaults)"), ("maximize", "0.9 (majority)")])
 def test_the_best_baseline_is_told_by_its_metrics_direction(direction, best, tmp_path, short):
     result = {
