@@ -55,7 +55,7 @@ def other_metrics(result: Mapping[str, Any], metric: str) -> list[list[str]]:
 
 
 def sureness(result: Mapping[str, Any], metric: str) -> list[list[str]]:
-    """Two rows for `scoreboard`: the interval of `metric` over all rows for each model, and of the first's lead.
+    """Two rows for `scoreboard`: intervals of `metric` over all rows, of each model and of the first's lead over it.
 
     Empty where nothing is known of that.
     """
@@ -67,8 +67,8 @@ def sureness(result: Mapping[str, Any], metric: str) -> list[list[str]]:
     ahead = (known["ahead"].get(name) for name in names)
     level = f"{100 * known['level']:.0f} %"
     return [
-        [f"{OVERALL}, {level} interval", *(_span(each, metric) for each in own)],
-        [f"found ahead by, ± {level}", "–", *(_lead(each, metric) for each in ahead)],
+        [f"{level} interval", *(_span(each, metric) for each in own)],
+        [f"found's lead, ± {level}", "–", *(_lead(each, metric) for each in ahead)],
     ]
 
 

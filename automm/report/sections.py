@@ -37,9 +37,9 @@ _NOTES = {
     "single": "the best model of the search alone, which was averaged with others",
 }
 _SURE = (
-    "An interval says where a figure is likely to be on all rows like these: each by itself is right 95 times in 100 "
-    "(delete-a-group jackknife; rows that belong together count as one). All models answer the same rows, so that a "
-    "lead can be surer than either figure; one that is no more than its ± is not shown to be any. – stands where "
+    "An interval says where an overall figure is likely to be, were it taken of all rows like these: each by itself is "
+    "right 95 times in 100 (delete-a-group jackknife; rows that belong together count as one). All models answer the "
+    "same rows, so that a lead can be surer than either figure; one within its ± is not shown to be any. – is where "
     "no rows left out move a figure, which is not to be sure of it."
 )
 

@@ -87,9 +87,9 @@ def test_the_summary_says_how_sure_its_figures_are(story):
     file = io.StringIO()
     print_summary(story.result, story.goal, {}, file=file)
     rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in file.getvalue().splitlines() if "│" in line}
-    sure = [cell.strip() for cell in rows["overall, 95 % interval"]]
+    sure = [cell.strip() for cell in rows["95 % interval"]]
     assert sure == ["91.2 to 94.8 %", "32.0 to 36.1 %", "–", "–", "–"]
-    ahead = [cell.strip() for cell in rows["found ahead by, ± 95 %"]]
+    ahead = [cell.strip() for cell in rows["found's lead, ± 95 %"]]
     assert ahead == ["–", "+59.0 ± 2.5 points", "-0.4 ± 0.6 points", "–", "–"]
     file = io.StringIO()
     print_summary({**story.result, "uncertainty": None}, story.goal, {}, file=file)

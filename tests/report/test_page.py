@@ -156,9 +156,9 @@ def test_metrics_beside_the_headline_have_a_table_of_their_own(page):
 
 def test_how_sure_figures_are_stands_below_them(page, short, tmp_path):
     words = Page(page).words
-    assert "overall, 95 % interval 91.2 to 94.8 % 32.0 to 36.1 % – – –" in words
-    assert "found ahead by, ± 95 % – +59.0 ± 2.5 points -0.4 ± 0.6 points – –" in words
-    assert "An interval says where a figure is likely to be" in words
+    assert "95 % interval 91.2 to 94.8 % 32.0 to 36.1 % – – –" in words
+    assert "found's lead, ± 95 % – +59.0 ± 2.5 points -0.4 ± 0.6 points – –" in words
+    assert "An interval says where an overall figure is likely to be" in words
     bare = replace(short, result={**short.result, "uncertainty": None})
     assert "An interval says" not in Page(write_report(tmp_path, bare).read_text(encoding="utf-8")).words
 
