@@ -136,9 +136,9 @@ class Judgement:
         if self._goal is not None and len(self.values) == 1:
             self._metric = headline(self.values[name], self._goal)
             self._groups = Jackknife.of(self.table, scores_BC.shape[1], self._seed)
-        known = self._groups is not None and self._metric in self.values[name]
+        groups, known = self._groups, self._metric in self.values[name]
         self._without[name] = (
-            self._groups.figures(self.task, self._metric, scores_BC, self.table) if known and self._groups else None
+            groups.figures(self.task, self._metric, scores_BC, self.table) if groups is not None and known else None
         )
 
     def again(self, name: str, of: str) -> None:
